@@ -20,23 +20,24 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import Readings
+from dpunetop.runtime.reading import DynamicWatches
 
 GREETINGS = Selection(CONFIGMAPS, field_selector="metadata.name=greeting")
 
 
 @dataclass
 class Greeter:
-    """Looks at one Namespace and applies its ConfigMap; whatever it read wakes it again."""
+    """Reads one Namespace and applies its ConfigMap; a change of anything that it read enqueues it again."""
 
     executor: Executor
-    readings: Readings
+    readings: DynamicWatches
 
     def reconcile(self, key: Key, stop: Stop) -> None:
         with self.readings.reading(key) as reader:
@@ -55,7 +56,7 @@ client = Client(transport, clock=clock, metrics=told, name=INFRA)
 cluster = Cluster(INFRA, client, clock=clock, metrics=metrics, random=random.random, stop=transport.stop)
 recorder = EventRecorder(lambda _: client, "greeter", clock, instance="greeter")
 executor = Executor(lambda _: client, OpenGate(), recorder, clock)
-greeter = Greeter(executor, Readings(clusters, lambda key: controller.queue.add(key)))
+greeter = Greeter(executor, DynamicWatches(clusters, lambda key: controller.queue.add(key)))
 log = structlog.get_logger()
 controller: Controller = Controller("greeter", greeter, clock=clock, metrics=metrics, workers=4, logger=log)
 signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=stop.set).start())

@@ -1,7 +1,7 @@
-"""Ask an advisory service about each package of a requirements file: python hack/audit.py requirements.txt ...
+"""Look up each package of requirements files at an advisory service: python hack/audit.py SERVICE requirements.txt ...
 
-It ends with 0 if every package was looked up and none has a known hole, with 1 if one has, and with 2 if any was not
-looked up: pip-audit itself calls an advisory service that knows no package a clean result.
+The exit code is 0 if every package was looked up and none has a known vulnerability, 1 if one has, and 2 if one was not
+looked up: pip-audit itself reports success if the service knows no package at all.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ COMMAND = ("-m", "pip_audit", "--disable-pip", "--require-hashes", "--progress-s
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to end with, and what to say."""
+    """The exit code, and the text to print."""
 
     code: int
     lines: tuple[str, ...]
@@ -32,7 +32,7 @@ def pinned(requirements: str) -> set[str]:
 
 
 def verdict(name: str, wanted: set[str], report: Mapping[str, Any] | None) -> Verdict:
-    """Judge what pip-audit wrote about one file; None: it wrote nothing, since no service answered."""
+    """The verdict on one file from pip-audit's report; a report of None means that no service answered."""
     found = {package["name"]: package for package in report["dependencies"]} if report else {}
     holes = tuple(line for package in found.values() for line in _holes(package))
     missed = sorted(wanted - {each for each, package in found.items() if "vulns" in package})
@@ -75,7 +75,7 @@ def _ask(path: Path, service: str) -> Mapping[str, Any] | None:
 
 
 def main(service: str, *files: str) -> int:
-    """Ask about each file; the worst answer counts, a hole above all."""
+    """Look up each file; the worst verdict counts, and a vulnerability is the worst."""
     verdicts = [verdict(name, pinned(Path(name).read_text()), _ask(Path(name), service)) for name in files]
     print("\n".join(line for each in verdicts for line in each.lines))
     codes = {each.code for each in verdicts}

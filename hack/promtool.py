@@ -1,6 +1,6 @@
 """Prometheus and promtool from Debian's package, unpacked into the cache and never installed.
 
-python hack/promtool.py makes sure that they are there (20 MB, once a machine) and prints their folder.
+python hack/promtool.py fetches them if necessary (20 MB, once per machine) and prints their folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 PACKAGE = "prometheus"
 PROGRAMS = ("promtool", "prometheus")
-# A cache and lists of our own, as if nothing were installed: nothing of the machine changes.
+# apt uses a cache and lists of its own, as if no package were installed, so that the machine does not change.
 _APT = """\
 APT::Sandbox::User "root";
 Acquire::Languages "none";
@@ -30,11 +30,11 @@ Dir::State::status "/dev/null";
 
 
 class Unavailable(Exception):
-    """They are not there and cannot be fetched; one line says why."""
+    """The programs do not exist and cannot be fetched; one line says why."""
 
 
 def find() -> Path:
-    """The folder that holds PROGRAMS; of several processes that ask at once, one fetches. Raises: Unavailable."""
+    """The folder of PROGRAMS; of several processes at once, one fetches and the others wait. Raises: Unavailable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dpunetop" / PACKAGE
     base.mkdir(parents=True, exist_ok=True)
     folder = base / "usr" / "bin"
@@ -48,7 +48,7 @@ def find() -> Path:
 def _fetch(base: Path) -> None:
     missing = [name for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
     if missing:
-        raise Unavailable(f"this machine has no {', '.join(missing)}: a Debian or a like of it is needed")
+        raise Unavailable(f"this machine has no {', '.join(missing)}: use Debian, or a distribution with apt")
     with tempfile.TemporaryDirectory() as work:
         for part in ("cache/archives/partial", "state/lists/partial"):
             Path(work, part).mkdir(parents=True)
@@ -71,7 +71,7 @@ def _run(command: list[str], folder: str) -> None:
 
 
 def main() -> int:
-    """Make sure that they are there; print their folder."""
+    """Fetch the programs if necessary, and print their folder."""
     try:
         print(find())
     except Unavailable as err:

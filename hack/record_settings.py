@@ -1,11 +1,11 @@
-"""Record the names of all settings that a release of OVN-Kubernetes is written with, for tests/data/settings.
+"""Record the names of all settings of a release of OVN-Kubernetes, for tests/data/settings.
 
 Usage: python hack/record_settings.py SOURCE CHECKOUT BRANCH > tests/data/settings/SOURCE-RELEASE.txt
 
-SOURCE says what is read of a checkout: `openshift` and `central` (a release before 4.14) of cluster-network-operator,
-`upstream` (chart and start script) and `ovnkube` (the program itself) of ovn-kubernetes. Names are written and nothing
-else: keys of ovnkube.conf and of ConfigMaps, options and literals of scripts, variables that DaemonSets set and scripts
-read. Nothing is built.
+SOURCE selects the files of a checkout: `openshift` and `central` (a release before 4.14) of cluster-network-operator,
+`upstream` (chart and start script) and `ovnkube` (the program itself) of ovn-kubernetes. Only names are written: keys
+of ovnkube.conf and of ConfigMaps, options and literals of scripts, variables that DaemonSets set and scripts read.
+Nothing is built.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Checkout:
 
 
 def conf_keys(text: str) -> Iterator[str]:
-    """Of every `ovnkube.conf` in a manifest, which is a template; a comment of it sets nothing."""
+    """The keys of every `ovnkube.conf` in a manifest template; comments are skipped."""
     text = re.sub(r"(?s)\{\{-? */\*.*?\*/ *-?\}\}", "", text)
     section = ""
     for line in map(str.strip, text.split("\n")):
@@ -49,20 +49,20 @@ def conf_keys(text: str) -> Iterator[str]:
 
 
 def script_names(text: str) -> Iterator[str]:
-    """Options that a script spells, and literals that its template takes."""
+    """The options in a script, and the literals in its template expressions."""
     lines = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
     yield from (f"option {name}" for name in re.findall(r"(?<![\w-])--([a-z][a-z0-9-]*)", lines))
     yield from literals(lines)
 
 
 def literals(text: str) -> Iterator[str]:
-    """What a template is filled with, and what it asks for in its conditions."""
+    """The names that a template inserts or tests in conditions."""
     for block in re.findall(r"\{\{(.*?)\}\}", text):
         yield from (f"literal {name}" for name in re.findall(r"(?<![\w.])\.([A-Za-z][A-Za-z0-9_]*)", block))
 
 
 def read_variables(text: str) -> Iterator[str]:
-    """Variables of the environment that a script reads."""
+    """The environment variables that a script reads."""
     lines = "\n".join(line for line in text.split("\n") if not line.lstrip().startswith("#"))
     found = set(re.findall(r"\$\{([A-Z][A-Z0-9_]+)", lines))
     own = set(re.findall(r"(?m)^\s*(?:local )?([A-Z][A-Z0-9_]+)=", lines))
@@ -70,21 +70,21 @@ def read_variables(text: str) -> Iterator[str]:
 
 
 def arguments(text: str, library: str) -> Iterator[str]:
-    """Literals that a DaemonSet gives to functions of the script library."""
+    """The literals that a DaemonSet passes to functions of the script library."""
     functions = "|".join(re.findall(r"(?m)^ *(?:function )?([a-z][a-z-]+) *\(\)", library))
     found = re.findall(rf"(?m)^ *(?:{functions}) (.*\{{\{{.*)$", text)
     yield from literals("\n".join(found))
 
 
 def daemonset_variables(text: str) -> Iterator[str]:
-    """Variables of all containers, and the keys of ConfigMaps that they come from."""
+    """The variables of all containers, and the keys of the ConfigMaps that they come from."""
     yield from (f"variable {name}" for name in re.findall(r"- name: \"?([A-Z][A-Z0-9_]+)\"?\s*$", text, re.MULTILINE))
     reference = r"configMapKeyRef:\s+name: (\S+)\s+key: (\S+)"
     yield from (f"key {name}/{key}" for name, key in re.findall(reference, text))
 
 
 def config_map_keys(text: str) -> Iterator[str]:
-    """Keys of the ConfigMaps that a manifest has."""
+    """The keys of the ConfigMaps in a manifest."""
     for document in re.split(r"(?m)^---", text):
         name = re.search(r"(?m)^  name: (\S+)$", document)
         _, found, data = document.partition("\ndata:\n")
@@ -93,7 +93,7 @@ def config_map_keys(text: str) -> Iterator[str]:
 
 
 def openshift(checkout: Checkout) -> tuple[str, list[str], set[str]]:
-    """What the cluster-network-operator renders."""
+    """The settings that the cluster-network-operator renders."""
     present = checkout.git("ls-tree", "-r", "--name-only", checkout.branch, _BINDATA).split("\n")
     library = checkout.text(f"{_BINDATA}/common/008-script-lib.yaml")
     names: set[str] = set()
@@ -113,14 +113,14 @@ def openshift(checkout: Checkout) -> tuple[str, list[str], set[str]]:
 
 
 def central(checkout: Checkout) -> tuple[str, list[str], set[str]]:
-    """What the same operator renders for a tenant with central databases, whose settings are read of this file only."""
+    """The settings that the same operator renders for a tenant with central databases, all in one file."""
     repository = "github.com/openshift/cluster-network-operator"
     paths = [f"{_BINDATA}/{kind}/004-config.yaml" for kind in ("managed", "self-hosted")]
     return repository, paths, {name for path in paths for name in conf_keys(checkout.text(path))}
 
 
 def upstream(checkout: Checkout) -> tuple[str, list[str], set[str]]:
-    """What the chart of a cluster with a zone on each node renders, and the start script of its containers reads."""
+    """The settings in the chart of a cluster with a zone on each node, and in the start script of its containers."""
     charts = [
         f"{_CHART}/charts/{name}/templates/{name}.yaml"
         for name in ("ovnkube-single-node-zone", "ovnkube-node-dpu-host")
@@ -137,7 +137,7 @@ def upstream(checkout: Checkout) -> tuple[str, list[str], set[str]]:
 
 
 def program(checkout: Checkout) -> tuple[str, list[str], set[str]]:
-    """What ovnkube itself takes in `ovnkube.conf`: its structures of configuration, and which section is which."""
+    """The settings that ovnkube accepts in `ovnkube.conf`, from its configuration structs and their sections."""
     path = "go-controller/pkg/config/config.go"
     text = checkout.text(path)
     structures = {

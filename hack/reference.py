@@ -1,7 +1,7 @@
-"""Write the pages of docs/ that are made from the code: python hack/reference.py
+"""Generate pages of docs/ from the code: python hack/reference.py
 
-The fields of our kinds from config/crd, the reasons from their table, the metrics from the registry and from what
-tests/data/outside holds of them.
+The fields of our kinds come from config/crd, the reasons from their table, the metrics from the registry and from
+tests/data/outside.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ HEAD = "<!-- Made by `make reference`. Change {source}. -->\n"
 GRAVITIES: Mapping[Gravity, tuple[str, str]] = {
     Gravity.ACTION: (
         "A person has to act",
-        "Events are Warnings; `Ready` repeats them where the condition is False.",
+        "Their Events are Warnings, and `Ready` repeats them while the condition is False.",
     ),
-    Gravity.WAITING: ("It waits for something else", "No person has to act; their Events are Normal."),
-    Gravity.PASSING: ("It passes by itself", "`Ready` says only for which condition it waits."),
-    Gravity.GOOD: ("Nothing is wrong", "Also the stages of a drain, and Events that report success."),
+    Gravity.WAITING: ("The operator waits for something else", "No person has to act. Their Events are Normal."),
+    Gravity.PASSING: (
+        "It passes by itself",
+        "No person has to act. `Ready` names only the condition that it waits for.",
+    ),
+    Gravity.GOOD: ("Nothing is wrong", "These include the stages of a drain, and Events that report success."),
 }
 TELLING = ("drain.md", "outages.md", "pods.md", "security.md")
 """Pages whose tables say more about a reason."""
@@ -36,7 +39,7 @@ Schema = dict[str, Any]
 
 
 def table(columns: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
-    """A table of Markdown; a bar within a cell is kept as text."""
+    """A Markdown table; a bar within a cell is escaped."""
     lines = [columns, ("---",) * len(columns), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
@@ -53,7 +56,7 @@ def fields(name: str, schema: Schema) -> Iterator[tuple[str, Schema]]:
 
 
 def values(schema: Schema) -> str:
-    """What a field takes, in few words."""
+    """The permitted values of a field, in short."""
     kind = "integer or percentage" if schema.get("x-kubernetes-int-or-string") else schema.get("type", "")
     if kind == "array":
         kind = f"list of {schema['items']['type']}"
@@ -66,7 +69,7 @@ def values(schema: Schema) -> str:
 
 
 def refusals(schema: Schema) -> list[str]:
-    """The words of all rules of a schema, each once."""
+    """The messages of all validation rules of a schema, each once."""
     own = [rule["message"] for rule in schema.get("x-kubernetes-validations", ())]
     inner = [schema[part] for part in ("items", "additionalProperties") if isinstance(schema.get(part), dict)]
     for each in [*schema.get("properties", {}).values(), *inner]:
@@ -94,7 +97,8 @@ def of_kind(crd: Schema) -> Iterator[str]:
 def api() -> str:
     """The page about our kinds."""
     crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "config" / "crd").glob("dpu.*.yaml"))]
-    head = HEAD.format(source="config/crd") + "\n# API reference\n\nEvery field, as `kubectl explain` tells it too.\n"
+    head = HEAD.format(source="config/crd") + "\n# API reference\n\n"
+    head += "This page lists every field of the operator's kinds, as `kubectl explain` shows them too.\n"
     return head + "".join(part for crd in crds for part in of_kind(crd))
 
 
@@ -102,13 +106,15 @@ def reasons() -> str:
     """The page about condition types, and the reasons of conditions and Events."""
     text = HEAD.format(source="src/dpunetop/domain/reasons") + "\n# Conditions and reasons\n\n"
     text += (
-        "`kubectl describe dcc <name>` shows the conditions; their messages name the DPU, the host or the object.\n"
-        "Events bear the same reasons. A reason that is not here, such as `Forbidden`, comes from an API server: the\n"
-        "message quotes its answer.\n\n## Conditions of a DpuClusterConfig\n\n"
+        "Find the reason that you see in a condition, an Event or `kubectl get dpu`: this page says what it means and\n"
+        "what to do. `kubectl describe dcc <name>` shows the conditions; their messages name the DPU, the host or the\n"
+        "object. A reason that is not here, such as `Forbidden`, comes from an API server; the message quotes its\n"
+        "answer.\n\n"
+        "## Conditions of a DpuClusterConfig\n\n"
     )
     types = ((f"`{each}`", row.true_when, "yes" if row.counts else "no") for each, row in CONDITIONS.items())
     text += table(("type", "True when", "counts for `Ready`"), types)
-    text += "\n## Conditions of a DpuNode\n\nWhat was not looked at is Unknown.\n\n"
+    text += "\n## Conditions of a DpuNode\n\nA condition is Unknown until the operator has looked.\n\n"
     text += table(("type", "True when"), ((f"`{each}`", when) for each, when in DPU_NODE_CONDITIONS.items()))
     for gravity, (title, what) in GRAVITIES.items():
         text += f"\n## {title}\n\n{what}\n\n"
@@ -135,7 +141,8 @@ def metrics() -> str:
     rows = sorted(row(line, texts) for line in recorded)
     text = HEAD.format(source="where the metric is made, then tests/data/outside (python -m support.outside)")
     text += (
-        "\n# Metrics\n\nWhat `/metrics` holds on port 49555, over HTTPS, for all that may `get` the path `/metrics`.\n"
+        "\n# Metrics\n\nThis page lists every metric of the operator. `/metrics` serves them on port 49555, over\n"
+        "HTTPS, to clients that may `get` the path `/metrics`. [Runbooks](runbooks/index.md) has the alerts.\n"
     )
     text += (
         "Names, labels and buckets are those of client-go and controller-runtime, so that their dashboards work.\n\n"
@@ -144,7 +151,7 @@ def metrics() -> str:
 
 
 def row(line: str, texts: Mapping[str, str]) -> tuple[str, str, str, str]:
-    """One metric as it is recorded: by its name and labels, or as the call that makes it."""
+    """One row of a recorded metric, which is stored by name and labels, or as the call that creates it."""
     if call := re.fullmatch(r"metrics\.(\w+)(\(.+\))", line):
         name, text, *labels = ast.literal_eval(call[2])
         return f"`{name}`", call[1], ", ".join(labels), text

@@ -1,4 +1,4 @@
-"""Whether a tag fits what it is put on, and the notes of its release: python hack/release.py check|notes TAG"""
+"""Check a release tag against the checkout, or print its release notes: python hack/release.py check|notes TAG"""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NOTHING = "Nothing: no step is needed."
 
 
 class Refused(Exception):
-    """The tag does not fit; one line says why, and what to do."""
+    """The tag does not fit the checkout; one line says why, and what to do."""
 
 
 def version(tag: str) -> str:
-    """The version of a tag. Raises: Refused if it is of another form, or not the version of this checkout."""
+    """The version of a tag. Raises: Refused if the tag is malformed, or not of the version of this checkout."""
     found = TAG.fullmatch(tag)
     if found is None:
         raise Refused(f"{tag!r} is no tag of a release: v1.2.3, or v1.2.3-rc.1")
@@ -29,7 +29,7 @@ def version(tag: str) -> str:
 
 
 def changes(tag: str, changelog: str) -> str:
-    """What the changelog says of a version. Raises: Refused if it says nothing."""
+    """The changelog section of a version. Raises: Refused if there is none."""
     found = re.search(SECTION.format(re.escape(version(tag))), changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
         raise Refused(f"CHANGELOG.md has no section [{version(tag)}]: give Unreleased that version and the day")
@@ -37,14 +37,14 @@ def changes(tag: str, changelog: str) -> str:
 
 
 def notes(tag: str, changelog: str, template: str) -> str:
-    """The text of the release: what stands before the first heading of its section are the upgrade steps."""
+    """The text of the release. The upgrade steps are the text before the first heading of the section."""
     upgrade, heading, new = changes(tag, changelog).partition("### ")
     filled = template.replace("VERSION", version(tag)).replace("CHANGES", (heading + new).strip() or NOTHING)
     return filled.replace("UPGRADE", upgrade.strip() or NOTHING)
 
 
 def main(what: str, tag: str) -> int:
-    """Print the notes, or say why not."""
+    """Print the notes, or why not."""
     changelog, template = ((ROOT / name).read_text() for name in ("CHANGELOG.md", ".github/release.md"))
     try:
         text = notes(tag, changelog, template)

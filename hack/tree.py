@@ -14,41 +14,41 @@ WIDTH = 150
 ROOMS = {
     "__main__.py": "python -m dpunetop [run|sandbox]",
     "app": "FRONT DOOR",
-    "app/assets": "scripts and units that are shipped as they are",
+    "app/assets": "scripts and units that are shipped unchanged",
     "base": "FOUNDATION: neither Kubernetes nor DPUs",
-    "controllers": "HANDS: gather, let decide, execute",
+    "controllers": "RECONCILERS: gather, let domain decide, execute",
     "controllers/drain": "the drain of DPUs: one worker for all pairs, and one for each tenant host",
     "controllers/tenant": "the link to tenants, and the credential of the DPU pods there",
     "domain": "DECISIONS about DPUs: pure functions from views to plans",
     "domain/clusterconfig": "the resource: admission, node grants, summary, end in order",
     "domain/credential": "the ServiceAccount of the DPU pods in the tenant",
-    "domain/dpunode": "what is said of each card",
+    "domain/dpunode": "the status of each DPU",
     "domain/drain": "the drain of a host and its DPUs",
-    "domain/drain/fleet": "all hosts of a tenant at once: who is paired, whose turn it is",
-    "domain/drain/model": "facts, record, calls: what rules look at and what tasks are made of",
+    "domain/drain/fleet": "all hosts of a tenant at once: pairs and drain slots",
+    "domain/drain/model": "facts, record, calls: the input of rules, and the steps of tasks",
     "domain/drain/outages": "a host without network outside a drain",
     "domain/drain/protection": "a DPU serves only under protection",
-    "domain/drain/report": "what people read about drains",
-    "domain/drain/rules": "what is done next, in the order of danger, and the tasks that do it",
+    "domain/drain/report": "the status, Events and messages of drains",
+    "domain/drain/rules": "the rules that decide the next task, the most dangerous first, and the tasks",
     "domain/hostconfig": "pool and MachineConfig of the DPU nodes",
-    "domain/ovnkube": "OVN-Kubernetes on DPUs, made from what the tenant shows",
-    "domain/ovnkube/settingstable": "what becomes of each setting of a tenant on its DPUs",
+    "domain/ovnkube": "OVN-Kubernetes on DPUs, from the tenant's own objects",
+    "domain/ovnkube/settingstable": "how each setting of a tenant is applied on its DPUs",
     "domain/pairing": "which DPU is paired with which host, and the entries that pods read",
-    "domain/reasons": "every condition type and reason: how grave, what it says, what to do",
-    "domain/tenant": "whether a tenant may be reached, is the one it was, and can be read",
+    "domain/reasons": "every condition type and reason: severity, message, remedy",
+    "domain/tenant": "whether a tenant may be reached, is the same cluster as before, and can be read",
     "kube": "VOCABULARY of the Kubernetes API",
     "runtime": "ENGINE: would run any operator",
-    "runtime/cache": "what mirrors collections",
-    "runtime/election": "who is the leader",
+    "runtime/cache": "reflectors, stores and informers",
+    "runtime/election": "leader election",
     "runtime/serving": "metrics and probes over HTTPS",
-    "runtime/client": "what talks to API servers",
-    "runtime/client/net": "its sockets and connections, the only ones of a client",
+    "runtime/client": "the client of API servers",
+    "runtime/client/net": "its sockets and connections",
     "sandbox": "HARNESS: real control planes and stand-ins on one machine",
-    "sandbox/crds": "kinds of the operators beside ours",
-    "sandbox/realneighbours": "a machine-config-controller and a node maintenance operator that someone gives us",
-    "sandbox/realovn": "the real OVN and Open vSwitch, from packages, in namespaces of their own",
-    "sandbox/realovnkube": "an ovnkube that someone gives us, in the pods of our DaemonSet",
-    "sandbox/standins": "what has no place on one machine, played on our own engine",
+    "sandbox/crds": "CRDs of the operators beside ours",
+    "sandbox/realneighbours": "a real machine-config-controller and node maintenance operator",
+    "sandbox/realovn": "the real OVN and Open vSwitch from packages, in namespaces of their own",
+    "sandbox/realovnkube": "a real ovnkube in the pods of our DaemonSet",
+    "sandbox/standins": "controllers that play the programs which cannot run on one machine",
 }
 
 
@@ -75,7 +75,7 @@ def shortened(line: str) -> str:
 
 
 def main() -> None:
-    """Replace what stands between `src/dpunetop/` and the end of its block."""
+    """Replace the text from `src/dpunetop/` to the end of its block."""
     tree = "src/dpunetop/\n" + "\n".join(lines(PACKAGE, "  ")) + "\n"
     document = DOCUMENT.read_text()
     DOCUMENT.write_text(re.sub(r"(?s)src/dpunetop/\n.*?(?=```)", lambda _: tree, document, count=1))

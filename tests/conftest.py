@@ -15,7 +15,7 @@ from dpunetop.base import jsonio
 from dpunetop.runtime.cache.store import Place, Writer
 from support.effort import leave_to_more, times
 
-pytest_plugins = ["support.controlplanes"]
+pytest_plugins = ["support.controlplanes", "support.measuring"]
 
 settings.register_profile(
     "gate", derandomize=True, deadline=None, max_examples=times(25), suppress_health_check=[HealthCheck.too_slow]
@@ -23,7 +23,7 @@ settings.register_profile(
 settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
-JOIN_SECONDS = 5.0
+JOIN_SECONDS = 60.0
 
 
 gc.disable()  # until all tests are known: what is made meanwhile stays

@@ -1,7 +1,7 @@
-"""Make the bundle for the Operator Lifecycle Manager of what config/ renders to: python -m hack.bundle DEPLOY FOLDER
+"""Make the bundle for the Operator Lifecycle Manager from the rendered config/: python -m hack.bundle DEPLOY FOLDER
 
-DEPLOY is the folder with `dpunetop.yaml`. Everything in it is in the bundle: in the ClusterServiceVersion, as an object
-beside it, or in LEFT_OUT with why not.
+DEPLOY is the folder with `dpunetop.yaml`. Each object of that file is in the ClusterServiceVersion, or beside it in the
+bundle, or in LEFT_OUT with the reason.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ Before it is uninstalled, delete each DpuClusterConfig and wait until it is gone
 
 
 def key(obj: Obj) -> str:
-    """What names an object here."""
+    """The key of an object: kind and name."""
     return f"{obj['kind']} {obj['metadata']['name']}"
 
 
 def bound_to_the_operator(objects: Iterable[Obj]) -> list[Obj]:
-    """The bindings of namespaced Roles to the account of the operator."""
+    """The RoleBindings of the operator's ServiceAccount."""
     bindings = [each for each in objects if each["kind"] == "RoleBinding"]
     return [each for each in bindings if each["roleRef"]["kind"] == "Role" and each["subjects"][0]["name"] == ACCOUNT]
 
 
 def rules(objects: Mapping[str, Obj], bindings: Iterable[Obj]) -> list[Obj]:
-    """What the Roles of some bindings grant, taken together."""
+    """The rules of the Roles of some bindings, joined."""
     return [rule for each in bindings for rule in objects[f"Role {each['roleRef']['name']}"]["rules"]]
 
 
@@ -94,7 +94,7 @@ def version(objects: list[Obj], samples: list[Obj]) -> Obj:
             "maturity": "alpha",
             "provider": {"name": "dpunetop"},
             "keywords": ["dpu", "bluefield", "ovn-kubernetes"],
-            # One operator for all namespaces: so the manifests start it (--watch-namespaces=*).
+            # One operator serves all namespaces, as in the manifests (--watch-namespaces=*).
             "installModes": [
                 {"type": "OwnNamespace", "supported": False},
                 {"type": "SingleNamespace", "supported": False},
@@ -127,7 +127,7 @@ def version(objects: list[Obj], samples: list[Obj]) -> Obj:
 
 
 def annotated(image: str, samples: list[Obj], namespace: Obj) -> dict[str, str]:
-    """What catalogues show, and the namespace to install into with the labels that it needs."""
+    """The annotations for catalogues, with the suggested namespace and its labels."""
     template = {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -145,7 +145,7 @@ def annotated(image: str, samples: list[Obj], namespace: Obj) -> dict[str, str]:
 
 
 def owned(objects: Iterable[Obj]) -> list[Obj]:
-    """The kinds of ours, with what their schemas say of themselves."""
+    """The owned CRDs, with the descriptions of their schemas."""
     return [
         {
             "name": each["metadata"]["name"],
@@ -162,7 +162,7 @@ def owned(objects: Iterable[Obj]) -> list[Obj]:
 
 
 def beside(objects: list[Obj]) -> list[Obj]:
-    """What stands in the bundle as it is; OLM puts it into the namespace of the operator."""
+    """The objects beside the ClusterServiceVersion; OLM creates them in the operator's namespace."""
     inside = {*IN_THE_VERSION, *LEFT_OUT}
     for binding in bound_to_the_operator(objects):
         inside |= {key(binding), f"Role {binding['roleRef']['name']}"}
@@ -171,7 +171,7 @@ def beside(objects: list[Obj]) -> list[Obj]:
 
 
 def metadata() -> dict[str, str]:
-    """Where a catalogue finds what in the bundle."""
+    """The annotations that tell a catalogue the layout of the bundle."""
     return {
         "operators.operatorframework.io.bundle.mediatype.v1": "registry+v1",
         "operators.operatorframework.io.bundle.manifests.v1": "manifests/",

@@ -1,7 +1,7 @@
 """Render the Helm chart from the kustomizations of config/: python -m hack.chart KUBECTL FOLDER
 
-What kustomize prints becomes templates as text: what a value decides is replaced by what reads the value, wherever it
-stands, and a replacement that finds nothing is an error. So the chart has no manifest of its own.
+The output of kustomize becomes templates by text replacement: each field that a value sets is replaced by a template
+expression. A replacement without a match is an error. So the chart has no manifest of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 FILES = Path(__file__).parent / "files"
 NAMESPACE = "openshift-dpu-network-operator"
 
-# Parameters of components, each written as a word that nothing else is, and what reads its value in the chart.
+# The parameters of components: each placeholder is a unique word, replaced by the expression that reads its value.
 TENANT_NAMESPACE, TENANT_KUBECONFIG, POOLS, NODE_LABEL = (f"parameter-{number}" for number in range(4))
 READERS = {
     NAMESPACE: "$.Release.Namespace",
@@ -47,16 +47,16 @@ DEPLOYMENT = {
     r"^        resources:\n(?:          .*\n)+": "        resources:\n{{ toYaml .Values.resources | indent 10 }}\n",
 }
 KEPT = ("CustomResourceDefinition", "Namespace")
-"""Kinds that outlive the release: DpuClusterConfigs would go with them, before their hosts are led out."""
+"""Kinds that outlive the release: deleting them would delete the DpuClusterConfigs before their hosts are led out."""
 KEEP = {r"^metadata:$": "metadata:\n  annotations:\n    helm.sh/resource-policy: keep"}
 
 
 class NotAsExpected(Exception):
-    """config/ has changed so that the chart no longer follows; says what was looked for."""
+    """config/ has changed and a replacement has no match; the text holds the pattern."""
 
 
 def kustomize(kubectl: str, folders: Iterable[str], parameters: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """Documents of folders of config/, the first a resource and the others components."""
+    """The rendered documents of folders of config/; the first is the resource, the others are components."""
     with tempfile.TemporaryDirectory() as out:
         here = [os.path.relpath(ROOT / "config" / name, out) for name in folders]
         maps = [f"{name}.json" for name in parameters]
@@ -79,7 +79,7 @@ def kind(document: str) -> str:
 
 
 def changed(document: str, changes: Mapping[str, str]) -> str:
-    """A document with all changes. Raises: NotAsExpected if one finds nothing, or more than one place."""
+    """A document with all replacements. Raises: NotAsExpected unless each has exactly one match."""
     for pattern, replacement in changes.items():
         document, count = re.subn(pattern, replacement, document, flags=re.MULTILINE)
         if count != 1:
@@ -88,7 +88,7 @@ def changed(document: str, changes: Mapping[str, str]) -> str:
 
 
 def template(document: str) -> str:
-    """A document as a template that prints it again, with what reads a value instead of the value."""
+    """A document as a template, with template expressions in place of values."""
     text = document.replace("{{", "{{ `{{` }}")
     for word, reader in READERS.items():
         text = re.sub(rf"((?:: |- )){word}$", rf"\1{{{{ {reader} | quote }}}}", text, flags=re.MULTILINE)
@@ -97,17 +97,17 @@ def template(document: str) -> str:
 
 
 def kept(document: str) -> str:
-    """A template whose object stays when the release goes, if it is of such a kind."""
+    """The template with the annotation that keeps its object after an uninstall, if it is of such a kind."""
     return changed(document, KEEP) if kind(document) in KEPT else document
 
 
 def joined(documents: Iterable[str], begin: str = "", end: str = "") -> str:
-    """One template of several documents, with a line before and after them."""
+    """One template of several documents, between two lines."""
     return begin + "---\n".join(documents) + end
 
 
 def if_true(value: str, documents: Iterable[str]) -> str:
-    """What is there only where a value is true."""
+    """A template that is rendered only if a value is true."""
     return joined(documents, f"{{{{- if {value} }}}}\n", "{{- end }}\n")
 
 
@@ -151,12 +151,12 @@ def templates(kubectl: str) -> dict[str, str]:
 
 
 def main(kubectl: str, folder: str) -> int:
-    """Write the chart; say why not."""
+    """Write the chart, or print why not."""
     out = Path(folder)
     try:
         written = templates(kubectl)
     except NotAsExpected as error:
-        print(f"the chart does not follow config/ any more, change hack/chart: {error}", file=sys.stderr)
+        print(f"config/ has changed and the chart no longer fits; adapt hack/chart: {error}", file=sys.stderr)
         return 1
     shutil.copytree(FILES, out)
     for name, text in written.items():

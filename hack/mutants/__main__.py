@@ -29,15 +29,15 @@ PAIRING_TESTS = ["tests/unit/domain/pairing"]
 TESTS = ["tests/unit/domain/drain", *PAIRING_TESTS, "tests/unit/controllers/drain"]
 LIST = ROOT / "tests" / "data" / "mutants.txt"
 KEPT = ROOT / ".mutants"
-"""What was found out before, and what is known of the tests; remove it to begin anew."""
+"""The results of earlier runs, and the facts about the tests; remove the folder to start over."""
 USED = [SOURCE, ROOT / "tests" / "support"]
-"""What tests use beside their own files."""
+"""The files that all tests use beside their own."""
 _WALKING = "_model.py"
-"""What the files of tests are called that walk at random."""
+"""The names of the files with random walks."""
 
 
 class Fate(Enum):
-    """What became of a planted bug."""
+    """The result of a planted bug."""
 
     KILLED = "killed"
     SURVIVED = "survived"
@@ -45,19 +45,19 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bug:
-    """One bug to be planted."""
+    """One bug to plant."""
 
     module: Path
     tree: ast.Module
     change: Change
     name: str
-    """What it is called in the list."""
+    """Its name in the list."""
     digest: str
-    """Of its name and of the text that it is planted in: what is known of it holds as long as that stays."""
+    """The digest of its name and of the source around it; a stored result is valid as long as this stays the same."""
 
     @property
     def place(self) -> Place:
-        """Where it is planted."""
+        """The function or constant in which it is planted."""
         return str(self.module), self.change.owner
 
     def put(self) -> None:
@@ -67,11 +67,11 @@ class Bug:
         plant(importlib.import_module(name), self.tree, self.change.owner)
 
 
-def bugs() -> list[Bug]:
-    """All that can be planted, in an order that says nothing: so the first of them are a fair sample."""
-    enums = enums_of(MODULES)
+def bugs(modules: list[Path] = MODULES) -> list[Bug]:
+    """All bugs that can be planted, in a random but fixed order, so that any first part is a fair sample."""
+    enums = enums_of(modules)
     found: list[Bug] = []
-    for module in MODULES:
+    for module in modules:
         tree = ast.parse(module.read_text())
         texts = {owner: ast.unparse(node) for owner, node in owners(tree)}
         place = module.relative_to(SOURCE).with_suffix("")
@@ -83,33 +83,33 @@ def bugs() -> list[Bug]:
 
 @dataclass
 class Results:
-    """What became of bugs, in this run and before; written down as soon as it is known."""
+    """The results of bugs, in this run and in earlier ones; each is stored at once."""
 
     path: Path
     kept: dict[str, list[str]] = field(default_factory=dict)
-    """Digest of a bug to its fate, and to the digest of the tests that it got past."""
+    """The digest of a bug to its result, and to the digest of the tests that it survived."""
 
     @classmethod
     def read(cls, path: Path) -> Results:
-        """Those of earlier runs."""
+        """The results of earlier runs."""
         return cls(path, json.loads(path.read_text()) if path.exists() else {})
 
     def fate(self, bug: Bug, tests: Tests) -> Fate | None:
-        """One that was killed stays so; what has survived may not, once other tests ask. None: not known."""
+        """The result; a killed bug stays killed, and a survivor is unknown (None) once the tests changed."""
         fate, asked = self.kept.get(bug.digest, ("", ""))
         if fate == Fate.KILLED.value:
             return Fate.KILLED
         return Fate.SURVIVED if fate and asked == tests.asked(bug.place) else None
 
     def add(self, bug: Bug, tests: Tests, fate: Fate) -> None:
-        """Remember it."""
+        """Store a result."""
         self.kept[bug.digest] = [fate.value, tests.asked(bug.place)]
         self.path.write_text(json.dumps(self.kept))
 
 
 def play(tests: Tests, wanted: list[Bug], results: Results, until: float, jobs: int) -> Iterator[tuple[Bug, Fate]]:
-    """What becomes of those of which it is not known, as far as the time goes, so many at once."""
-    gc.freeze()  # so that children share what is there
+    """Run the bugs without a result, several at a time, until the time is up."""
+    gc.freeze()  # so that children share the memory
     running: dict[Child, Bug] = {}
     todo = iter([bug for bug in wanted if results.fate(bug, tests) is None])
     while True:
@@ -124,13 +124,13 @@ def play(tests: Tests, wanted: list[Bug], results: Results, until: float, jobs: 
 
 
 def sample(fates: Iterable[tuple[Bug, Fate | None]]) -> dict[Bug, Fate]:
-    """What is known of all bugs before the first of which it is not. Behind that one there are kills of earlier runs,
-    but no survivor that other tests are still to be asked about: to count them would make the share too small."""
+    """The results up to the first bug without one. Behind it only kills of earlier runs are known, and counting them
+    without the survivors would make the share of survivors too small."""
     return {bug: fate for bug, fate in takewhile(lambda found: found[1] is not None, fates) if fate is not None}
 
 
 def judge(every: list[Bug], fates: dict[Bug, Fate], known: Survivors) -> int:
-    """Tell what was found; the exit code."""
+    """Print the results; returns the exit code."""
     names = {bug.name for bug, fate in fates.items() if fate is Fate.SURVIVED}
     new = sorted(names - known.reasons.keys())
     is_open = [name for name in names if known.is_open(name)]
@@ -145,22 +145,24 @@ def judge(every: list[Bug], fates: dict[Bug, Fate], known: Survivors) -> int:
 
 
 def used() -> str:
-    """Digest of all that tests use."""
+    """The digest of all files that tests use."""
     return digest("\n".join(path.read_text() for root in USED for path in sorted(root.rglob("*.py"))))
 
 
 def main() -> int:
-    """Plant as many as the arguments say."""
+    """Plant bugs as the arguments say."""
     parser = argparse.ArgumentParser(prog="make test-mutants", description=__doc__)
-    parser.add_argument("--share", type=int, default=100, help="per cent of all, always the same ones")
+    parser.add_argument("--share", type=int, default=100, help="percent of all bugs to plant, always the same ones")
     parser.add_argument(
-        "--minutes", type=float, default=60, help="no more are begun after that; go on with another run"
+        "--minutes", type=float, default=60, help="start no more bugs after that time; the next run continues"
     )
-    parser.add_argument("--only", default="", help="those with this text in their names")
-    parser.add_argument("--tests", nargs="+", default=TESTS, help="these tests alone: what they miss, others may catch")
-    parser.add_argument("--jobs", type=int, default=1, help="so many at once")
+    parser.add_argument("--only", default="", help="plant only bugs with this text in their names")
     parser.add_argument(
-        "--walks", action=argparse.BooleanOptionalAction, default=True, help="also the slow random walks"
+        "--tests", nargs="+", default=TESTS, help="run only these tests; others may catch what they miss"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="number of bugs at a time")
+    parser.add_argument(
+        "--walks", action=argparse.BooleanOptionalAction, default=True, help="run the slow random walks too"
     )
     asked = parser.parse_args()
     every = bugs()
@@ -171,7 +173,7 @@ def main() -> int:
         chosen = [item for item in items if asked.walks or _WALKING not in item.nodeid]
         tests = Tests(chosen, frozenset(map(str, MODULES)), Digests(used()))
         if (fallen := tests.learn(KEPT / "tests.pickle", asked.jobs)) is not None:
-            print(f"nothing was planted: as it is there falls {fallen}")
+            print(f"nothing was planted: without a bug this test fails: {fallen}")
             return 2
         results = Results.read(KEPT / "results.json")
         for bug, fate in play(tests, wanted, results, until, asked.jobs):

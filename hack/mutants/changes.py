@@ -1,6 +1,6 @@
-"""What is planted: one small change of a module's syntax tree at a time, each of which may be a bug.
+"""The bugs to plant: each is one small change of a module's syntax tree.
 
-A change is named by what it makes of which text, without line numbers: so its name outlives edits elsewhere.
+The name of a change is its text before and after, without line numbers, so that edits elsewhere do not rename it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 _LONGEST = 130
 _A_TABLE = 9
-"""A tuple as long as that is a table, in which the order counts."""
+"""A tuple of this length is a table, in which the order matters."""
 _UNSEEN = {"annotation", "returns", "decorator_list", "type_params"}
 _UNSEEN_NODES = (ast.JoinedStr, ast.ImportFrom, ast.Import, ast.Assert)
-"""Words for people, and what only the type checker reads."""
+"""Calls that make messages, and those that only the type checker reads."""
 _LISTS_OF_STATEMENTS = ("body", "orelse", "finalbody")
 
 _OPPOSITES: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -40,19 +40,19 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
 }
 _OF_PACE = {"Result"}
-"""Enums that only say when to look again."""
+"""Enums that only set the time of the next look."""
 _OF_A_RECORD = {"state", "maintenance", "node", "failures"}
 _MEMORY = {"opened", "disturbed"}
-"""What a record must not forget, whoever writes it again with another of these."""
+"""The members of a record that each rewrite must keep."""
 _CALLED = {"any": "all", "all": "any", "min": "max", "max": "min"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the tree that it was found in."""
+    """One change of a syntax tree."""
 
     owner: str
-    """Qualified name of the function, or the name of the module's constant, in which it is."""
+    """The qualified name of the function, or the name of the constant, that contains it."""
     name: str
     holder: ast.AST
     field: str
@@ -60,7 +60,7 @@ class Change:
     value: object
 
     def apply(self) -> None:
-        """Make the change; nothing takes it back."""
+        """Make the change; it cannot be undone."""
         new = self.value
         if self.index is not None:
             old = getattr(self.holder, self.field)
@@ -69,7 +69,7 @@ class Change:
 
 
 def changes_of(tree: ast.Module, enums: dict[str, tuple[str, ...]]) -> list[Change]:
-    """All changes of a module, in order; those of one owner that look alike are numbered."""
+    """All changes of a module, in order; equal names within one owner are numbered."""
     found: list[Change] = []
     counts: dict[tuple[str, str], int] = {}
     for owner, node in owners(tree):
@@ -81,7 +81,7 @@ def changes_of(tree: ast.Module, enums: dict[str, tuple[str, ...]]) -> list[Chan
 
 
 def owners(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """What can be exchanged in a module that is loaded: its functions, those of its classes, and its constants."""
+    """The replaceable parts of a loaded module: its functions, the methods of its classes, and its constants."""
     for node in tree.body:
         match node:
             case ast.FunctionDef():
@@ -180,7 +180,7 @@ def _instead(node: ast.expr, enums: dict[str, tuple[str, ...]]) -> Iterator[ast.
 
 
 def _is_narrowing(node: ast.expr) -> bool:
-    """Whether a condition says of what type something is: that it is needed is for the type checker to tell."""
+    """Whether a condition narrows a type; the type checker fails without it."""
     match node:
         case ast.Compare(ops=[ast.Is() | ast.IsNot()], comparators=[ast.Constant(None)]):
             return True
@@ -190,7 +190,7 @@ def _is_narrowing(node: ast.expr) -> bool:
 
 
 def _in_list(owner: str, holder: ast.AST, field: str, value: list[ast.AST]) -> Iterator[Change]:
-    """One of several gone, or two that follow one another the other way round."""
+    """Remove one of several items, or swap two neighbours."""
     match holder, field:
         case (ast.Call(), "keywords") | (ast.comprehension(), "ifs"):
             yield from _without_each(owner, holder, field, value)
@@ -214,7 +214,7 @@ def _swapped(
 
 
 def _may_be_swapped(one: ast.AST, other: ast.AST) -> bool:
-    """Two calls, of which the second does not need the answer to the first."""
+    """Whether the second of two calls does not use the result of the first."""
     return _is_call(one) and _is_call(other) and not _bound(one) & _named(other)
 
 
@@ -224,7 +224,7 @@ def _without_each(owner: str, holder: ast.AST, field: str, value: list[ast.AST])
 
 
 def _is_call(node: ast.AST) -> bool:
-    """A statement of a procedure that waits for an answer."""
+    """Whether a statement of a task yields a call."""
     value = getattr(node, "value", None) if isinstance(node, ast.Assign | ast.AnnAssign | ast.Expr) else None
     return isinstance(value, ast.Yield | ast.YieldFrom)
 
@@ -247,7 +247,7 @@ def _is_signature(holder: ast.AST, field: str) -> bool:
 
 
 def _is_for_readers(node: ast.AST) -> bool:
-    """A docstring, or what tells the type checker that nothing is left."""
+    """Whether it is a docstring, or an exhaustiveness check for the type checker."""
     match node:
         case ast.Expr(ast.Constant()) | ast.Expr(ast.Call(ast.Name("assert_never"))):
             return True
@@ -255,7 +255,7 @@ def _is_for_readers(node: ast.AST) -> bool:
 
 
 def _is_type(holder: ast.AST, field: str, index: int | None) -> bool:
-    """The second argument of `isinstance`: whatever is wrong there the type checker tells."""
+    """Whether it is the second argument of `isinstance`, where the type checker finds mistakes."""
     is_call = isinstance(holder, ast.Call) and field == "args" and index == 1
     return is_call and isinstance(holder, ast.Call) and ast.unparse(holder.func) == "isinstance"
 
@@ -265,7 +265,7 @@ def _told(old: ast.expr, new: ast.expr) -> str:
 
 
 def _text(node: ast.AST) -> str:
-    """On one line, and not too long."""
+    """The source on one line, cut to a limit."""
     found = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
     if isinstance(node, ast.If):
         found = f"if {ast.unparse(node.test)}"

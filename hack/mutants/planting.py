@@ -1,4 +1,4 @@
-"""Puts a changed function or constant in the place of the one that is loaded, in a process that ends afterwards."""
+"""Replaces a loaded function or constant by a changed one, in a process that ends afterwards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import CodeType, FunctionType, ModuleType
 
 
 def plant(module: ModuleType, tree: ast.Module, owner: str) -> None:
-    """Take over what `owner` names from the changed tree of the module.
+    """Replace the function or constant `owner` by the one in the changed tree of the module.
 
-    Raises: whatever the changed text of a constant raises.
+    Raises: any exception of the changed expression of a constant.
     """
     ast.fix_missing_locations(tree)
     function = _function(module, owner)
@@ -25,7 +25,7 @@ def plant(module: ModuleType, tree: ast.Module, owner: str) -> None:
 
 
 def _function(module: ModuleType, owner: str) -> FunctionType | None:
-    """What really runs under that name; None: it is a constant."""
+    """The function of that name below its decorators; None: it is a constant."""
     found: object = module
     for name in owner.split("."):
         found = inspect.getattr_static(found, name)
@@ -45,7 +45,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _value(module: ModuleType, tree: ast.Module, owner: str) -> object:
-    """The constant, worked out anew in its module."""
+    """The constant, evaluated again in its module."""
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == owner and isinstance(node, ast.Assign | ast.AnnAssign):
@@ -56,7 +56,7 @@ def _value(module: ModuleType, tree: ast.Module, owner: str) -> object:
 
 
 def _exchange(name: str, old: object, new: object) -> None:
-    """Wherever the constant was imported to."""
+    """Replace the constant in every module that has imported it."""
     for module in list(sys.modules.values()):
         if vars(module).get(name) is old:
             setattr(module, name, new)

@@ -1,4 +1,4 @@
-"""The list of the planted bugs that no unit test catches, each with the reason why not."""
+"""The list of the planted bugs that no unit test catches, each with the reason."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 EQUIVALENT = "equivalent: "
-"""What is planted there changes nothing that anybody could see."""
+"""The bug changes no observable behaviour."""
 OPEN = "open: "
-"""A test is missing, or is not worth what it costs."""
+"""A test is missing, or costs too much."""
 MOST_OPEN = 0.05
-"""Such a share of all planted bugs may be open."""
+"""The largest permitted share of open bugs."""
 
 
 @dataclass
 class Survivors:
-    """What is known: a name to its reason."""
+    """The known survivors: name to reason."""
 
     reasons: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> Survivors:
-        """Each name on a line of its own, its reason on the next one, indented. Raises: ValueError."""
+        """Read a file with each name on a line and its reason indented on the next one. Raises: ValueError."""
         reasons: dict[str, str] = {}
         name = ""
         for line in path.read_text().splitlines():

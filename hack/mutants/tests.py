@@ -1,4 +1,4 @@
-"""The unit tests that planted bugs have to get past: which of them call what, and whether one falls."""
+"""The unit tests that may catch planted bugs: the functions that each test calls, and whether one fails."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 Place = tuple[str, str]
-"""Path of a module, and the qualified name of a function in it."""
+"""The path of a module, and the qualified name of a function in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a run of one test, as it is, has shown."""
+    """The facts from a run of one test without a bug."""
 
     seconds: float
-    """Of a processor."""
+    """Processor time."""
     places: frozenset[Place]
-    """What it calls."""
+    """The functions that it calls."""
 
 
 @dataclass
 class Tests:
-    """The tests that were collected, and which of them call what."""
+    """The collected tests, and the functions that each calls."""
 
     items: list[pytest.Item]
     modules: frozenset[str]
-    """Paths of the modules that bugs are planted in."""
+    """The paths of the modules with planted bugs."""
     digests: Digests
     known: dict[int, Known] = field(default_factory=dict)
     callers: dict[Place, set[int]] = field(default_factory=dict)
 
     def learn(self, store: Path, jobs: int) -> str | None:
-        """Run each test once, as it is, unless the store has what it showed; one that falls already, None: none does.
+        """Run each test once without a bug, unless the store has its result; returns the first that fails, or None.
 
-        What was learned is in the store then.
+        The results are in the store afterwards.
         """
         kept: dict[str, Known] = pickle.loads(store.read_bytes()) if store.exists() else {}
         keys = dict(enumerate(map(self.digests.of_test, self.items)))
@@ -68,20 +68,20 @@ class Tests:
         return None
 
     def asked(self, place: Place) -> str:
-        """Digest of the tests that a bug in that place has to get past: of another text they may find it."""
+        """The digest of the tests that call that place; once it changes, they may catch a survivor."""
         return digest("\n".join(sorted(self.digests.of_test(self.items[i]) for i in self._callers(place))))
 
     def begin(self, plant: Callable[[], None], place: Place) -> Child:
-        """Plant a bug in a process of its own and run what calls the place until a test falls, the quickest first.
+        """Plant a bug in a process of its own, and run the tests that call the place, quickest first, until one fails.
 
-        Its answer is True if none falls.
+        Its answer is True if none fails.
         """
         chosen = sorted(self._callers(place), key=lambda i: self.known[i].seconds)
         usual = sum(self.known[i].seconds for i in chosen)
         return begun(lambda: self._stands(plant, chosen), seconds=int(10 + 10 * usual))
 
     def _callers(self, place: Place) -> set[int]:
-        """Whatever calls anything of the module, where the place is a constant."""
+        """The tests that call the place; for a constant, those that call any function of its module."""
         path, name = place
         if place in self.callers or "." in name or not (name.isupper() or name.lstrip("_").isupper()):
             return self.callers.get(place, set())
@@ -104,26 +104,26 @@ class Tests:
 
 @dataclass
 class Digests:
-    """What a test shows stays the same as long as its file does, and all that tests may use."""
+    """Digests of tests: a stored result is valid as long as the test's file, and the files that all tests use, are."""
 
     used: str
-    """Digest of that."""
+    """The digest of the files that all tests use."""
     files: dict[Path, str] = field(default_factory=dict)
 
     def of_test(self, item: pytest.Item) -> str:
-        """Its name, and what it depends on."""
+        """The digest of a test: its name, its file, and the common files."""
         if item.path not in self.files:
             self.files[item.path] = digest(item.path.read_text())
         return f"{item.nodeid} {self.files[item.path]} {self.used}"
 
 
 def digest(text: str) -> str:
-    """Short, and another one for another text."""
+    """A short digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
 def collected(paths: list[str], body: Callable[[list[pytest.Item]], int]) -> int:
-    """Collect tests as pytest does, and go on with them in `body`; its exit code."""
+    """Collect tests as pytest does, and call `body` with them; returns its exit code."""
 
     class Plugin:
         code = 2
@@ -139,18 +139,18 @@ def collected(paths: list[str], body: Callable[[list[pytest.Item]], int]) -> int
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that works something out."""
+    """A child process that computes one answer."""
 
     pid: int
     receiver: int
-    """The descriptor that it answers on."""
+    """The descriptor of its answer."""
 
     def fileno(self) -> int:
-        """For `select`: readable once there is an answer, or none is to come."""
+        """For `select`: readable once the answer is there, or the process has ended."""
         return self.receiver
 
     def answer(self) -> object:
-        """Waits for it; None if it has died, or has used too much of a processor's time."""
+        """Wait for the answer; None if the process died or used too much processor time."""
         with os.fdopen(self.receiver, "rb") as stream:
             found = stream.read()
         os.waitpid(self.pid, 0)
@@ -158,7 +158,7 @@ class Child:
 
 
 def begun(body: Callable[[], object], seconds: int) -> Child:
-    """A process of its own that answers what `body` returns."""
+    """Start a process whose answer is the result of `body`."""
     receiver, sender = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -174,7 +174,7 @@ def begun(body: Callable[[], object], seconds: int) -> Child:
 
 
 def _be_quiet(seconds: int) -> None:
-    """A test that falls tells nobody; one that loops or waits for ever ends."""
+    """Discard the output of tests, and end a test that loops or waits for ever."""
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     signal.alarm(10 * seconds)
     nothing = os.open(os.devnull, os.O_WRONLY)
@@ -188,7 +188,7 @@ def _passes(item: pytest.Item) -> bool:
 
 
 class _Listening:
-    """Remembers which functions of some modules are called, in any thread."""
+    """Records which functions of some modules are called, in any thread."""
 
     def __init__(self, modules: frozenset[str]) -> None:
         self._modules = modules
@@ -207,5 +207,5 @@ class _Listening:
         self.places = {(code.co_filename, code.co_qualname.partition(".<locals>")[0]) for code in heard}
 
     def _hear(self, frame: FrameType, _: str, __: object) -> None:
-        """Told of calls alone: who returns nothing here is not told of the lines of a function."""
+        """Trace calls only: the result None turns tracing of lines off."""
         self._heard.add(frame.f_code)

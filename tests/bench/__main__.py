@@ -8,14 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import coldstart, drain, memory, parsers, rest, slowtenants, strangers, tenants
+from bench import coldstart, cut, drain, memory, parsers, rest, slowtenants, strangers, tenants
 from bench.machine import Cores, description
 from bench.report import Report
 from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
-PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "slow-tenants", "p3", "p8")
+PARTS = ("parsers", "p1", "configs", "strangers", "drain", "tenants", "slow-tenants", "cut", "p3", "p8")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,6 +55,8 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
             tenants.run(cores, report, given.tenants, given.within, given.rest)
         case "slow-tenants":
             slowtenants.run(cores, report, given.tenants, given.slow, given.cordons)
+        case "cut":
+            cut.run(cores, report, given.rounds, given.gap, given.within)
         case "p3":
             for size in given.nodes:
                 with Stage(cores, dpus=size) as stage:
@@ -73,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--tenants", type=int, default=50, help="tenants of the parts of that name; default 50")
     parser.add_argument("--slow", type=_sizes, default=[1, 5, 20], help="how many of them are slow; default 1,5,20")
     parser.add_argument("--cordons", type=int, default=50, help="cordons beside each of these numbers; default 50")
+    parser.add_argument("--rounds", type=int, default=10, help="events over each way that is cut; default 10")
+    parser.add_argument("--gap", type=float, default=60.0, help="seconds of silence before each; default 60")
     parser.add_argument("--rest", type=float, default=60.0, help="seconds for which these are left alone; default 60")
     parser.add_argument("--repeat", type=int, default=3, help="measurements of each; default 3")
     parser.add_argument("--within", type=float, default=300.0, help="seconds that a start may take; default 300")

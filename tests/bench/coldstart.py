@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,23 @@ from typing import Any
 from bench.figures import quantile, rate
 from bench.machine import Cost, cost, pinned
 from bench.rawlimit import Limit, Target, measure
-from bench.report import Bar, Report
+from bench.report import Bar, Better, Report
 from bench.stage import Stage
 from bench.writes import Asked, Write
-from dpunetop.domain.names import DPUCLUSTERCONFIGS
+from dpunetop.domain.dpunode.status import Phase
+from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES
 
 CONNECTIONS = (1, 4, 16)
 QUIET_SECONDS = 3.0
 _NEEDED = 0.5
 _NEEDED_FROM = 1000
-_PER_PAIR = 4
-"""A blocker, a budget that is made closed at once, a DpuNode, and its status."""
+_FIRST_SECONDS = 0.7
+_FIRST_UNTIL = 100
+"""With more Nodes to read it takes longer."""
+_PER_PAIR = 2
+"""A blocker, and a budget that is made closed at once."""
+_DPU_NODES_PER_PAIR = 2
+"""A DpuNode, and its status."""
 _CONSTANT = 40
 """What is written once, whatever the number of DPUs: objects of the tenant, and the statuses on the way."""
 
@@ -34,6 +41,8 @@ class ColdStart:
     asked: Asked
     seconds: float
     """From the start of the process to the last write."""
+    first_seconds: float
+    """And to the first one, as the server has it."""
     ready_seconds: float
     cost: Cost
 
@@ -43,18 +52,40 @@ class ColdStart:
         return rate([write.answered for write in self.asked.writes])
 
 
-def cold_start(stage: Stage, within: float, program: tuple[str, ...] | None = None) -> ColdStart:
-    """Start the operator on a stage that it has written nothing on yet; ends it again. Raises: TimeoutError."""
+def cold_start(
+    stage: Stage, within: float, program: tuple[str, ...] | None = None, rest_seconds: float = 0.0
+) -> ColdStart:
+    """Start the operator on a stage that it has written nothing on yet; ends it again once all is told, no more is
+    written, and it has rested so long. Raises: TimeoutError."""
     stage.log.reset()
     began, at = time.monotonic(), time.time()
     with stage.operator(program) as operator:
         operator.wait_ready()
         ready = time.monotonic() - began
-        stage.log.await_quiet(QUIET_SECONDS, within, lambda: bool(stage.log.asked().writes))
+        number = stage.names.dpus if not stage.configs else 0
+        phase = Phase.SERVING if stage.pods else None
+        stage.log.await_quiet(
+            QUIET_SECONDS, within, lambda: is_told(stage.log.asked().writes, number, phase, stage.configs or 1)
+        )
+        time.sleep(rest_seconds)
         used, found = cost(operator.pid), stage.log.asked()
         operator.terminate()
         operator.wait(10.0)
-    return ColdStart(found, max(write.answered for write in found.writes) - at, ready, used)
+    answers = [write.answered - at for write in found.writes]
+    return ColdStart(found, max(answers), min(answers), ready, used)
+
+
+def is_told(writes: Iterable[Write], dpus: int, phase: Phase | None, configs: int) -> bool:
+    """Whether so many DPUs are told to be in that phase (None: in any) and so many DpuClusterConfigs to be anything:
+    a pause alone is no end, since a machine that is busy makes some within a start."""
+    phases: dict[str, str] = {}
+    told = set()
+    for write in writes:
+        if write.plural == f"{DPUNODES.plural}/status":
+            phases[write.path] = write.body["status"]["phase"]
+        if write.plural == f"{DPUCLUSTERCONFIGS.plural}/status":
+            told.add(write.path)
+    return sum(phase in (None, each) for each in phases.values()) >= dpus and len(told) >= configs
 
 
 def raw_limits(stage: Stage, writes: tuple[Write, ...]) -> list[Limit]:
@@ -96,19 +127,25 @@ def _figures(report: Report, part: str, number: int, starts: list[ColdStart], be
     counts = [len(start.asked.writes) for start in starts]
     ratios = [start.rate / limit for start, limit in zip(starts, best, strict=True)]
     needed = Bar(least=_NEEDED) if part.startswith("P1") and number >= _NEEDED_FROM else None
+    told = [sum(w.plural.split("/")[0] == DPUNODES.plural for w in start.asked.writes) for start in starts]
+    others = [count - dpu_nodes for count, dpu_nodes in zip(counts, told, strict=True)]
     most = Bar(most=_PER_PAIR * number + _CONSTANT) if part.startswith("P1") else None
-    for what, value, unit, bar in (
-        ("writes", quantile(counts, 0.5), "", most),
-        ("rate", quantile([start.rate for start in starts], 0.5), "1/s", None),
-        ("raw limit", quantile(best, 0.5), "1/s", None),
-        ("efficiency", quantile(ratios, 0.5), "", needed),
-        ("start to last write", quantile([start.seconds for start in starts], 0.5), "s", None),
-        ("start to ready", quantile([start.ready_seconds for start in starts], 0.5), "s", None),
-        ("CPU of the operator", quantile([start.cost.cpu_seconds for start in starts], 0.5), "s", None),
-        ("RSS at rest", quantile([start.cost.rss_mib for start in starts], 0.5), "MiB", None),
-        ("peak RSS", quantile([start.cost.peak_rss_mib for start in starts], 0.5), "MiB", None),
+    most_told = Bar(most=_DPU_NODES_PER_PAIR * number) if part.startswith("P1") else None
+    first = Bar(most=_FIRST_SECONDS) if part.startswith("P1") and number <= _FIRST_UNTIL else None
+    for what, values, unit, bar, better in (
+        ("writes, but for DpuNodes", others, "", most, Better.LESS),
+        ("writes of DpuNodes", told, "", most_told, Better.LESS),
+        ("rate", [start.rate for start in starts], "1/s", None, Better.MORE),
+        ("raw limit", best, "1/s", None, Better.NEITHER),
+        ("efficiency", ratios, "", needed, Better.MORE),
+        ("start to first write", [start.first_seconds for start in starts], "s", first, Better.LESS),
+        ("start to last write", [start.seconds for start in starts], "s", None, Better.LESS),
+        ("start to ready", [start.ready_seconds for start in starts], "s", None, Better.LESS),
+        ("CPU of the operator", [start.cost.cpu_seconds for start in starts], "s", None, Better.LESS),
+        ("RSS at rest", [start.cost.rss_mib for start in starts], "MiB", None, Better.LESS),
+        ("peak RSS", [start.cost.peak_rss_mib for start in starts], "MiB", None, Better.LESS),
     ):
-        report.add(part, what, value, unit, bar)
+        report.add(part, what, quantile(values, 0.5), unit, bar, better)
 
 
 def _detail(start: ColdStart, limits: list[Limit]) -> dict[str, Any]:
@@ -118,6 +155,7 @@ def _detail(start: ColdStart, limits: list[Limit]) -> dict[str, Any]:
         "refused": dict(start.asked.refused),
         "rate": start.rate,
         "seconds": start.seconds,
+        "first_seconds": start.first_seconds,
         "ready_seconds": start.ready_seconds,
         "cost": asdict(start.cost),
         "raw": [{**asdict(limit), "rate": limit.rate} for limit in limits],

@@ -13,7 +13,8 @@ from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, read_ovnkube_conf
 from dpunetop.domain.ovnkube.scriptlib import read_library
 from dpunetop.domain.ovnkube.settingstable.openshift import LITERALS, OPTIONS
 from dpunetop.domain.pairing.envfile import parse_entries
-from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected
 from dpunetop.domain.tenant.pem import BadPem, certificates, private_key
 
 MOST_GROWTH = 3.0

@@ -66,7 +66,9 @@ def measure(target: Target, writes: Sequence[Write], connections: int) -> Limit:
 
     Raises: RuntimeError if one is refused.
     """
-    lanes = [[w for w in writes if zlib.crc32(w.path.encode()) % connections == n] for n in range(connections)]
+    lanes = [
+        [w for w in writes if zlib.crc32(object_of(w.path).encode()) % connections == n] for n in range(connections)
+    ]
     senders = [_Lane(target, lane) for lane in lanes if lane]
     threads = [threading.Thread(target=sender.run, name=f"raw-{n}") for n, sender in enumerate(senders)]
     begin = time.monotonic()
@@ -81,6 +83,11 @@ def measure(target: Target, writes: Sequence[Write], connections: int) -> Limit:
     return Limit(connections, len(writes), seconds)
 
 
+def object_of(path: str) -> str:
+    """The path of an object, of whichever of its subresources a path is: they have one version."""
+    return path.removesuffix("/status")
+
+
 class _Lane:
     """The writes of one connection, encoded before the clock runs. Threads: `run` by one."""
 
@@ -88,22 +95,22 @@ class _Lane:
         self.failure = ""
         self._target = target
         self._connection = target.connect()
-        self._writes = [(f"{w.path}?{w.query}", w.path, w.body, json.dumps(w.body).encode()) for w in writes]
+        self._writes = [(f"{w.path}?{w.query}", object_of(w.path), w.body, json.dumps(w.body).encode()) for w in writes]
         self._answers: dict[str, Any] = {}
 
     def run(self) -> None:
         try:
-            for where, path, body, encoded in self._writes:
-                status, answer = self._target.send(self._connection, "PATCH", where, self._current(path, body, encoded))
+            for where, obj, body, encoded in self._writes:
+                status, answer = self._target.send(self._connection, "PATCH", where, self._current(obj, body, encoded))
                 if status >= 300:
                     self.failure = f"PATCH {where}: {status} {answer[:300].decode(errors='replace')}"
                     return
-                self._answers[path] = answer
+                self._answers[obj] = answer
         finally:
             self._connection.close()
 
-    def _current(self, path: str, body: Any, encoded: bytes) -> bytes:
-        before = self._answers.get(path)
+    def _current(self, obj: str, body: Any, encoded: bytes) -> bytes:
+        before = self._answers.get(obj)
         if before is None or not {"uid", "resourceVersion"} & body["metadata"].keys():
             return encoded
         live = json.loads(before)["metadata"]

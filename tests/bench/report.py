@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from dpunetop.base import jsonio
@@ -25,6 +26,15 @@ class Bar:
         return f"≤ {shown(self.most)}" if self.most is not None else f"≥ {shown(self.least or 0.0)}"
 
 
+class Better(Enum):
+    """Which of two values of one figure is the better one."""
+
+    LESS = "less"
+    MORE = "more"
+    NEITHER = "neither"
+    """It tells of the machine, or is a tail that a run of few measurements does not show: bars judge tails."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One measured number."""
@@ -34,6 +44,7 @@ class Figure:
     value: float
     unit: str = ""
     bar: Bar | None = None
+    better: Better = Better.LESS
 
     @property
     def is_kept(self) -> bool:
@@ -49,9 +60,17 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, part: str, what: str, value: float, unit: str = "", bar: Bar | None = None) -> None:
+    def add(
+        self,
+        part: str,
+        what: str,
+        value: float,
+        unit: str = "",
+        bar: Bar | None = None,
+        better: Better = Better.LESS,
+    ) -> None:
         """Add a figure."""
-        self.figures.append(Figure(part, what, value, unit, bar))
+        self.figures.append(Figure(part, what, value, unit, bar, better))
 
     @property
     def broken(self) -> list[Figure]:
@@ -64,10 +83,14 @@ class Report:
 
     def table(self) -> str:
         """The figures, as a table that Markdown renders too."""
-        head = ("part", "figure", "value", "unit", "bar", "")
-        rows = [head, tuple("-" * len(name) for name in head), *map(_row, self.figures)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-        return "\n".join(_line(row, widths) for row in rows)
+        return table(("part", "figure", "value", "unit", "bar", ""), map(_row, self.figures))
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers: Sequence[int] = (2,)) -> str:
+    """A table that Markdown renders too; the columns of `numbers` end at the right."""
+    rows = [head, ["-" * len(name) for name in head], *lines]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    return "\n".join(_line(row, widths, numbers) for row in rows)
 
 
 def shown(value: float) -> str:
@@ -83,9 +106,9 @@ def _row(figure: Figure) -> tuple[str, ...]:
     return figure.part, figure.what, shown(figure.value), figure.unit, bar, verdict
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], widths: Sequence[int], numbers: Sequence[int]) -> str:
     cells = (
-        cell.rjust(width) if i == 2 else cell.ljust(width)
+        cell.rjust(width) if i in numbers else cell.ljust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     )
     return "| " + " | ".join(cells) + " |"

@@ -13,7 +13,7 @@ from collections import Counter
 
 from bench.figures import quantile
 from bench.machine import cost
-from bench.report import Bar, Report
+from bench.report import Bar, Better, Report
 from bench.stage import Stage
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import get
@@ -61,8 +61,10 @@ def _measure(stage: Stage, report: Report, part: str, flag: str, within: float, 
     busy = 100 * (after.cpu_seconds - before.cpu_seconds) / took
     report.add(part, "CPU", busy, "%", Bar(most=3.0) if is_measured else None)
     report.add(part, "reads", sum(asked.requests.values()) - len(asked.writes))
-    report.add(part, "worst gap", 1000 * max(late), "ms", Bar(most=200.0) if is_measured else None)
-    report.add(part, "gap p99.9", 1000 * quantile(late, 0.999), "ms", Bar(most=50.0) if is_measured else None)
+    report.add(part, "worst gap", 1000 * max(late), "ms", Bar(most=200.0) if is_measured else None, Better.NEITHER)
+    report.add(
+        part, "gap p99.9", 1000 * quantile(late, 0.999), "ms", Bar(most=50.0) if is_measured else None, Better.NEITHER
+    )
 
 
 class _Beats:

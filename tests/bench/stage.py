@@ -28,14 +28,15 @@ from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import AdminClient
-from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, ControlPlanePair, Spec
+from dpunetop.sandbox.components import API_ONLY, Spec
+from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
 from dpunetop.sandbox.crds import CLUSTER_VERSION, MACHINE_CONFIGURATION, NODE_MAINTENANCE
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, QuickStart
 from dpunetop.sandbox.standins.kubelet import pod_status
 from dpunetop.sandbox.standins.ovnkube import central_tenant, infra_network
 
-_OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
+OPERATOR_USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
 _SEEDERS = 4
 _TESTS = Path(__file__).parents[1]
 _IMAGE = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@sha256:" + 64 * "0"
@@ -65,7 +66,7 @@ class Stage:
             folder = Path(opening.enter_context(tempfile.TemporaryDirectory(prefix="dpunetop-bench-")))
             self.folder = folder
             compileall.compile_dir(Path(dpunetop.__file__).parent, quiet=1)  # or the first start would cost more
-            policy = write_policy(folder / "audit-policy.yaml", _OPERATOR)
+            policy = write_policy(folder / "audit-policy.yaml", OPERATOR_USER)
             infra = Spec("infra", API_ONLY, audit=True, apiserver_flags=(f"--audit-policy-file={policy}",))
             self.pair = ControlPlanePair(infra, Spec("tenant", API_ONLY))
             with pinned(self.cores.control_plane):
@@ -85,14 +86,14 @@ class Stage:
 
     @contextlib.contextmanager
     def operator(
-        self, program: tuple[str, ...] | None = None, flags: tuple[str, ...] = ()
+        self, program: tuple[str, ...] | None = None, flags: tuple[str, ...] = (), infra_port: int | None = None
     ) -> Iterator[OperatorProcess]:
-        """The shipped process as in its image, with the rights of config/rbac, on its core."""
+        """The shipped process as in its image, with the rights of config/rbac, on its core. `infra_port`: of what lies
+        before infra's API server; None: nothing."""
         server = urlsplit(self.infra.url)
         environment = {
             "KUBERNETES_SERVICE_HOST": str(server.hostname),
-            "KUBERNETES_SERVICE_PORT": str(server.port),
-            "MALLOC_ARENA_MAX": "2",
+            "KUBERNETES_SERVICE_PORT": str(infra_port or server.port),
             "NAMESPACE": OPERATOR_NAMESPACE,
             "WATCH_NAMESPACE": self._scope,
             "TENANT_NAMESPACE": self.names.tenant_namespace,

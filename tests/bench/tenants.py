@@ -15,7 +15,7 @@ from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox import seed
-from dpunetop.sandbox.controlplane import kubeconfig
+from dpunetop.sandbox.controlplanerun import kubeconfig
 from dpunetop.sandbox.seed import QuickStart
 
 _PART = "tenants"
@@ -29,10 +29,10 @@ def run(cores: Cores, report: Report, number: int, within: float, seconds: float
     """Engage so many tenants, let them rest for so long, and say what that took."""
     with Stage(cores, dpus=1, scope="*") as stage, front_ends(stage.pair.tenant, number) as all_ends:
         for index, end in enumerate(all_ends.ends):
-            _add(stage, index, end)
+            add_tenant(stage, index, end)
         with stage.operator() as operator:
             begun = time.monotonic()
-            _until_reachable(stage, number, begun + within)
+            until_reachable(stage, number, begun + within)
             report.add(_PART, f"{number}: until all are reachable", time.monotonic() - begun, "s")
             time.sleep(_SETTLE_SECONDS)
             before, begun = cost(operator.pid), time.monotonic()
@@ -66,8 +66,8 @@ def _sockets(pid: int) -> int:
     return found
 
 
-def _add(stage: Stage, index: int, end: FrontEnd) -> None:
-    """One more config, with a tenant of its own."""
+def add_tenant(stage: Stage, index: int, end: FrontEnd) -> str:
+    """One more DpuClusterConfig, with a tenant of its own; its namespace."""
     ours = QuickStart(dpus=1, namespace=f"bench-{index}", pool=f"bench-{index}", name=f"bench-{index}")
     token = stage.pair.tenant.service_account_token(stage.names.tenant_namespace, seed.TENANT_ACCOUNT)
     url = f"https://127.0.0.1:{end.port}"
@@ -84,9 +84,11 @@ def _add(stage: Stage, index: int, end: FrontEnd) -> None:
             )
         ]
     )
+    return ours.namespace
 
 
-def _until_reachable(stage: Stage, number: int, deadline: float) -> None:
+def until_reachable(stage: Stage, number: int, deadline: float) -> None:
+    """Wait until so many tenants are, and that of the stage. Raises: TimeoutError."""
     path = f"/apis/{names.DPUCLUSTERCONFIGS.group}/{names.DPUCLUSTERCONFIGS.version}/{names.DPUCLUSTERCONFIGS.plural}"
     while True:
         reached = [c for c in stage.infra.admin.list_all(path) if _is_reachable(c)]

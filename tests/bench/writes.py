@@ -71,28 +71,23 @@ class Log:
 
     def __init__(self, control_plane: ControlPlane) -> None:
         self._control_plane = control_plane
-        self._file = control_plane.folder / "audit.log"
+        self._log = control_plane.audit_log
         self.reset()
 
     def reset(self) -> None:
         """Forget what was until now."""
-        self._begin = self._file.stat().st_size
+        self._begin = self._log.end()
 
     def asked(self) -> Asked:
         """What was asked since."""
-        with open(self._file, "rb") as log:
-            log.seek(self._begin)
-            return asked(line for line in log if line.endswith(b"\n"))
+        return asked(self._log.lines(self._begin)[0])
 
     def await_quiet(self, quiet_seconds: float, within: float, is_enough: Callable[[], bool] = lambda: True) -> None:
         """Wait until there was no write for a while, and enough of them. Raises: TimeoutError."""
         deadline = time.monotonic() + within
         position, since = self._begin, time.monotonic()
         while True:
-            with open(self._file, "rb") as log:
-                log.seek(position)
-                lines = [line for line in log if line.endswith(b"\n")]
-            position += sum(map(len, lines))
+            lines, position = self._log.lines(position)
             if any(_is_write(line) for line in lines):
                 since = time.monotonic()
             if time.monotonic() - since > quiet_seconds and is_enough():

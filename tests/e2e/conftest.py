@@ -9,35 +9,18 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.components import Spec
 from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
 from dpunetop.sandbox.world import World
 from support.trial import Trial
 
-Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
-
-_MEASURED = "measured"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with files of few tests: those wait long, and a process that begins one last would work on alone."""
     sizes = Counter(item.path for item in items)
     items.sort(key=lambda item: sizes[item.path])
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, whether or not tests failed, and in whichever process they ran."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    for name, line in (each for report in reports if report.when == "call" for each in report.user_properties):
-        if name == _MEASURED:
-            terminalreporter.write_line(f"measured: {line}")
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Measured:
-    """Takes figures to be printed at the end of the run."""
-    return lambda line: request.node.user_properties.append((_MEASURED, line))
 
 
 @pytest.fixture(scope="session")

@@ -16,13 +16,13 @@ from support.drains import WORKLOAD, Drains
 from support.trial import Trial
 from support.watchlog import Story
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1200)
 
 NewTrial = Callable[..., Trial]
 
 DPUS = 6
 AT_ONCE = 3
-ROLL_SECONDS = 120.0
+ROLL_SECONDS = 300.0
 
 
 @pytest.fixture

@@ -19,20 +19,18 @@ from dpunetop.sandbox.world import World
 from support import drainrules, oplog
 from support.drains import Drains
 from support.faultproxy import FaultProxy
+from support.measuring import Measured
 from support.trial import Trial, eventually
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(1500)]
 
-Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
 
 IS_FULL = os.environ.get("DPUNETOP_CRASH_EVERY") == "1"
 STAGES = (DpuPhase.HOST_DRAINED, DpuPhase.HOST_DRAINING, DpuPhase.DPU_DOWN, DpuPhase.DPU_RECOVERING, DpuPhase.VERIFYING)
 CHOSEN = STAGES if IS_FULL else (STAGES[int(os.environ.get("DPUNETOP_SEED", "0")) % len(STAGES)],)
-RESUMED_SECONDS = {"silent": 15.0, "refusing": 5.0}
-STAND_INS_SECONDS = 15.0
-"""What stand-ins and scheduler may take on a busy machine, once the operator has gone on."""
-SLOW = 90.0
+WAYS = ("silent", "refusing")
+SLOW = 180.0
 
 
 class Away:
@@ -73,12 +71,12 @@ class Away:
             case DpuPhase.VERIFYING:
                 self.drains.let_pod_be_ready(self.dpu)
 
-    def until_resumed(self, stage: DpuPhase, within: float) -> None:
+    def until_resumed(self, stage: DpuPhase) -> None:
         """Wait until the drain has come to where it would have been long since."""
         if stage in (DpuPhase.HOST_DRAINING, DpuPhase.HOST_DRAINED):
-            self.drains.until_open(self.dpu, within)
+            self.drains.until_open(self.dpu)
         else:
-            self.drains.until_idle(within)
+            self.drains.until_idle()
 
     def is_out_of_sight(self) -> bool:
         """Whether the operator says that it does not see the tenant."""
@@ -100,8 +98,8 @@ def away(world: World, new_trial: NewTrial, request: pytest.FixtureRequest) -> I
 
 
 @pytest.mark.parametrize("stage", CHOSEN, ids=str)
-@pytest.mark.parametrize("way", RESUMED_SECONDS if IS_FULL else ["silent"])
-def test_a_tenant_out_of_sight_opens_nothing_and_gives_nobody_back(
+@pytest.mark.parametrize("way", WAYS if IS_FULL else ["silent"])
+def test_an_unreachable_tenant_opens_no_budget_and_returns_no_host(
     away: Away, measured: Measured, stage: DpuPhase, way: str
 ) -> None:
     drains, before = away.drains, away.drains.state()
@@ -117,7 +115,7 @@ def test_a_tenant_out_of_sight_opens_nothing_and_gives_nobody_back(
         ended = time.monotonic()
         assert drainrules.let_go(log.story(), drains.hosts, began, ended) == []
         away.proxy.restore()
-        away.until_resumed(stage, RESUMED_SECONDS[way] + STAND_INS_SECONDS)
+        away.until_resumed(stage)
         measured(f"{stage}, tenant {way} for {ended - began:.1f} s: went on after {time.monotonic() - ended:.1f} s")
         drains.cordon(away.dpu, yes=False)
         drains.until_idle()

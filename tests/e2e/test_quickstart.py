@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +35,8 @@ from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, 
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec
+from dpunetop.sandbox.components import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.seed import OPERATOR_NAMESPACE
 from dpunetop.sandbox.standins.ovnkube import IMAGE
@@ -46,7 +46,7 @@ from support.audit import Audit
 from support.history import History
 from support.trial import eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1500)
 
 REST_SECONDS = 60.0
 MOST_LINES = 30
@@ -128,9 +128,9 @@ def run(programs: binaries.Binaries) -> Iterator[Run]:
         world.store_kubeconfig()
         world.store_overrides()
         history = History(world.infra.admin, "default")
-        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.CALM_FLAGS) as operator:
+        with OperatorProcess(world.operator_kubeconfig(), env=env, flags=election.FLAGS) as operator:
             world.create_config()
-            world.wait_condition(READY, "True", 90.0)
+            world.wait_condition(READY, "True")
             run = Run(world, operator, *audits, history)
             eventually(lambda: idle_pods(run.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)), lambda left: not left)
             yield run
@@ -293,7 +293,7 @@ def test_nothing_else_is_written_and_in_the_tenant_nothing_at_all(run: Run) -> N
     assert [asked for asked in run.tenant.requests() if asked.is_write] == []
 
 
-def test_no_request_fails_but_one_that_came_too_late(run: Run) -> None:
+def test_no_request_fails_except_a_late_one(run: Run) -> None:
     refused = [asked for asked in run.infra.requests() if asked.is_failed]
     late = {("dpuclusterconfigs/status", 409), ("configmaps", 409)}  # entries come while their ConfigMap is tidied
     assert {(asked.resource, asked.code) for asked in refused} <= {*late, ("leases", 404)}
@@ -301,23 +301,20 @@ def test_no_request_fails_but_one_that_came_too_late(run: Run) -> None:
 
 
 def test_at_rest_nothing_is_written_and_nothing_fails_while_nodes_beat(run: Run) -> None:
-    run.infra.reset()
-    run.tenant.reset()
+    eventually(lambda: phases(run), lambda found: found == ["Serving"] * len(DPUS))  # which is said after Ready
+    audit.until_rest(run.infra, run.tenant)
     marks = run.world.infra.audit_mark(), run.world.tenant.audit_mark()
-    deadline = time.monotonic() + REST_SECONDS
-    eventually(lambda: restless(run), lambda found: found or time.monotonic() >= deadline, REST_SECONDS + 10.0)
-    assert restless(run) == []
+    assert audit.work_within(REST_SECONDS, run.infra, run.tenant) == []
     beats = [heartbeats(run.world.infra, marks[0]), heartbeats(run.world.tenant, marks[1])]
-    assert min(beats) >= (len(DPUS) + 1) * (REST_SECONDS / HEARTBEAT_SECONDS - 3)
-    renewals = [asked for asked in run.infra.requests() if asked.is_write]
+    assert min(beats) >= (len(DPUS) + 1) * REST_SECONDS / HEARTBEAT_SECONDS / 2
+    renewals = [asked for asked in run.infra.requests() if asked.is_write and not audit.is_count(asked)]
     assert {(asked.resource, asked.place) for asked in renewals} == {("leases", f"{OPERATOR_NAMESPACE}/dpunetop")}
 
 
-def restless(run: Run) -> list[str]:
-    """What the operator should not have done at rest."""
-    infra = [a for a in run.infra.requests() if a.is_failed or (a.is_write and a.resource != "leases")]
-    tenant = [a for a in run.tenant.requests() if a.is_failed or a.is_write]
-    return [str(asked) for asked in infra + tenant]
+def phases(run: Run) -> list[str]:
+    """What the DpuNodes say."""
+    found = (run.world.infra.admin.get_or_empty(get(names.DPUNODES, "default", dpu).target) for dpu in DPUS)
+    return [str((each.get("status") or {}).get("phase")) for each in found]
 
 
 def heartbeats(control_plane: ControlPlane, since: int) -> int:
@@ -328,7 +325,7 @@ def heartbeats(control_plane: ControlPlane, since: int) -> int:
 
 def test_it_ends_by_sigterm_having_logged_nothing_alarming(run: Run) -> None:
     run.operator.terminate()
-    assert run.operator.wait(30.0) == 0
+    assert run.operator.wait(120.0) == 0
     assert oplog.alarms(run.operator) == []
 
 
@@ -336,7 +333,7 @@ def test_its_log_tells_the_story_in_a_few_lines_from_the_first_to_the_last(run: 
     lines = [line for line in oplog.lines(run.operator) if line["level"] == "info"]
     assert (lines[0]["event"], lines[-1]["event"]) == ("starting", "ended")
     assert lines[0]["settings"]["namespace"] == OPERATOR_NAMESPACE
-    assert len(lines) <= MOST_LINES, "\n".join(f"{line['event']}: {line.get('conditions')}" for line in lines)
+    assert len(lines) <= MOST_LINES, "\n".join(map(str, lines))
     of_passes = [line for line in lines if line["event"] == "conditions changed"]
     assert of_passes
     assert all({"controller", "cluster", "namespace", "name"} <= line.keys() for line in of_passes)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from operator import not_
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,15 @@ from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, Installation
 from dpunetop.controllers.tenant.credential import DpuCredential
+from dpunetop.controllers.tenant.routes import Candidate, TenantRoutes
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
-from dpunetop.domain.credential.account import ACCOUNTS
+from dpunetop.domain.credential.account import ACCOUNTS, Account
 from dpunetop.domain.names import ENCAP_IPS_ANNOTATION
 from dpunetop.domain.ovnkube.pod import CREDENTIAL_FOLDER
 from dpunetop.domain.ovnkube.release import Flavour
-from dpunetop.domain.tenant.kubeconfig import (
-    TenantKubeconfig,
-    parse_kubeconfig,
-    render_kubeconfig,
-    render_with_token_file,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig, render_kubeconfig, render_with_token_file
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, NotFound, Unauthorized
 from dpunetop.kube.keys import (
@@ -54,16 +52,19 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import Connection, StaticToken
 from dpunetop.runtime.client.kubeconfig import infra_connection
 from dpunetop.runtime.client.transport import Transport
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec
-from dpunetop.sandbox.standins.nodeidentity import WEBHOOKS, NodeIdentity, Played
+from dpunetop.runtime.reading import DynamicWatches, NotEngaged, NotSynced
+from dpunetop.sandbox.components import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.standins.nodeidentity import WEBHOOKS, NodeIdentity, RuleSet
 from support.agedtoken import aged
 from support.controlplanes import StartControlPlane
+from support.trial import eventually
 
 ROOT = Path(__file__).parents[2]
 CRD_FILE = ROOT / "config" / "crd" / "dpu.openshift.io_dpuclusterconfigs.yaml"
@@ -87,38 +88,41 @@ class Operator:
         installation = Installation((namespace,), OVN, None, "dpunetop")
         self.key = Key(INFRA, namespace, "c")
         self.controller = DpuCredential(
-            installation, executor, self._client, self.tenant_cluster, self._clock, OpenGate(), self.metrics
+            installation, executor, self._client, self.candidate, self._clock, OpenGate(), self.metrics
         )
-        self.controller.read_through(Readings(self._clusters, lambda _: self._woken.set()))
+        self.controller.read_through(DynamicWatches(self._clusters, lambda _: self._woken.set()))
         self._engage(INFRA, infra_connection(str(infra.admin_kubeconfig)))
 
-    def tenant_cluster(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
+    def candidate(self, name: str, kubeconfig: TenantKubeconfig) -> Candidate:
         assert kubeconfig.token is not None
-        return self._cluster(name, Connection(kubeconfig.server, kubeconfig.ca_pem, StaticToken(kubeconfig.token)))
+        connection = Connection(kubeconfig.server, kubeconfig.ca_pem, StaticToken(kubeconfig.token))
+        return Candidate(self._cluster(name, connection), TenantRoutes((), lambda: ()).in_use(name))
 
     def engage(self, kubeconfig: TenantKubeconfig) -> None:
         """As the tenant link does."""
-        self._clusters.engage(self.tenant_cluster(tenant_cluster_name(self.key.namespace, self.key.name), kubeconfig))
+        name = tenant_cluster_name(self.key.namespace, self.key.name)
+        self._clusters.engage(self.candidate(name, kubeconfig).cluster)
 
-    def settle(self) -> float | None:
-        """Pass after pass until nothing wakes it any more."""
-        pause: float | None = 0.0
-        for _ in range(50):
+    def settle(self, holds: Callable[[], bool] = lambda: True) -> float | None:
+        """Pass after pass until nothing wakes it any more, and what is expected in the end is so."""
+        pause, deadline = self._pass(), time.monotonic() + 60.0
+        while pause == 1.0 or self._woken.wait(0.5) or not holds():
+            assert time.monotonic() < deadline, f"it never comes to rest, and would look again in {pause} s"
+            self._woken.wait(0.5)
+            pause = self._pass()
+        return pause
+
+    def _pass(self) -> float | None:
+        while True:
             self._woken.clear()
             try:
-                pause = self.controller.reconcile(self.key, self._stop)
+                return self.controller.reconcile(self.key, self._stop)
             except (NotSynced, NotEngaged, Conflict):  # of a conflict: the caches are behind, and will wake it
-                assert self._woken.wait(10), "nobody wakes it"
-                continue
-            if pause == 1.0:
-                self._woken.wait(1.0)
-            elif not self._woken.wait(0.5):
-                return pause
-        raise AssertionError(f"it never comes to rest, and would look again in {pause} s")
+                assert self._woken.wait(60), "nobody wakes it"
 
     def wait_woken(self) -> None:
         """Wait for a change of what it reads."""
-        assert self._woken.wait(10), "nothing wakes it"
+        assert self._woken.wait(60), "nothing wakes it"
 
     def close(self) -> None:
         self._stop.set()
@@ -193,6 +197,10 @@ class Place:
         found = condition_of(config, "DpuCredentialValid") or {}
         return found.get("status", ""), found.get("reason", ""), found.get("message", "")
 
+    def says(self, status: str, reason: str) -> Callable[[], bool]:
+        """Whether that is what it says."""
+        return lambda: self.said()[:2] == (status, reason)
+
     def account(self) -> str:
         return get(SERVICEACCOUNTS, OVN, names.DPU_ACCOUNT).target
 
@@ -249,14 +257,14 @@ def test_the_shipped_rights_are_enough_to_mint_and_the_token_does_what_a_node_mu
     operator: Operator, place: Place
 ) -> None:
     before = datetime.now(UTC)
-    pause = operator.settle()
+    pause = operator.settle(place.says("True", "Minted"))
     assert place.said()[:2] == ("True", "Minted")
     assert pause == 300.0
     times = place.annotations()
     minted_at, expires_at = (
         datetime.fromisoformat(times[mark]) for mark in (names.MINTED_AT_ANNOTATION, names.EXPIRES_AT_ANNOTATION)
     )
-    assert abs(minted_at - before) < timedelta(seconds=30)
+    assert before - timedelta(seconds=1) <= minted_at <= datetime.now(UTC)
     assert abs(expires_at - minted_at - timedelta(days=7)) < timedelta(seconds=30)
     user = json.loads(place.secret()["kubeconfig"])["users"][0]["user"]
     assert user == {"tokenFile": TOKEN_PATH}
@@ -272,7 +280,7 @@ def test_the_shipped_rights_are_enough_to_mint_and_the_token_does_what_a_node_mu
 
 
 def test_at_rest_nothing_is_written_to_either_cluster(operator: Operator, place: Place) -> None:
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     paths = [place.account(), get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target]
     before = [place.tenant.get(path)["metadata"]["resourceVersion"] for path in paths]
     secret = place.infra.get(get(SECRETS, place.namespace, names.TENANT_CREDENTIAL).target)
@@ -285,7 +293,7 @@ def test_at_rest_nothing_is_written_to_either_cluster(operator: Operator, place:
 
 
 def test_a_token_of_a_deleted_account_is_told_so_and_minted_anew(operator: Operator, place: Place) -> None:
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     old = place.as_pods()
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -298,7 +306,7 @@ def test_a_token_of_a_deleted_account_is_told_so_and_minted_anew(operator: Opera
         old.create("/apis/authentication.k8s.io/v1/there-is-no-such-thing", review)
     old.close()
     operator.wait_woken()
-    operator.settle()
+    operator.settle(lambda: place.secret()["token"] != before["token"])
     after = place.secret()
     assert after["token"] != before["token"]
     assert after["kubeconfig"] == before["kubeconfig"]
@@ -309,21 +317,21 @@ def test_a_token_of_a_deleted_account_is_told_so_and_minted_anew(operator: Opera
 def test_a_new_account_gets_a_new_token_before_the_server_has_forgotten_the_old_one(
     operator: Operator, place: Place
 ) -> None:
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     before = place.secret()["token"]
     place.tenant.delete(place.account())
     operator.wait_woken()
-    operator.settle()
+    operator.settle(lambda: place.secret()["token"] != before)
     assert place.secret()["token"] != before
     assert place.annotations()[names.MINTED_FOR_ANNOTATION] == place.tenant.get(place.account())["metadata"]["uid"]
 
 
 def test_a_successor_takes_over_what_there_is(infra: ControlPlane, operator: Operator, place: Place) -> None:
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     before = place.secret()
     successor = Operator(infra, place.namespace)
     successor.engage(place.given)
-    assert successor.settle() == 300.0
+    assert successor.settle(place.says("True", "Minted")) == 300.0
     successor.close()
     assert place.secret() == before
 
@@ -336,8 +344,7 @@ def test_without_one_of_the_rights_the_given_kubeconfig_serves_until_it_comes(
     lesser = [rule for rule in rules if "bind" not in rule["verbs"]]
     tenant.admin.patch(path, {"rules": lesser})
     try:
-        eventually_forbidden(place)
-        operator.settle()
+        operator.settle(place.says("True", "MintingForbidden"))
         status, reason, message = place.said()
         assert (status, reason) == ("True", "MintingForbidden")
         assert f"may not bind clusterroles {names.DPU_ROLE}" in message
@@ -349,7 +356,7 @@ def test_without_one_of_the_rights_the_given_kubeconfig_serves_until_it_comes(
 
 def eventually_unknown(ask: Callable[[], object]) -> None:
     """Wait for a 401; the server believes for ten seconds in a token that it has seen."""
-    for _ in range(150):
+    for _ in range(600):
         try:
             ask()
         except Unauthorized:
@@ -358,30 +365,13 @@ def eventually_unknown(ask: Callable[[], object]) -> None:
     raise AssertionError("the token is still accepted")
 
 
-def eventually_forbidden(place: Place) -> None:
-    """Wait until the tenant acts by the lesser role."""
-    attributes = {"verb": "bind", "group": RBAC, "resource": "clusterroles", "name": names.DPU_ROLE}
-    user = f"system:serviceaccount:{OVN}:dpunetop-operator"
-    review = {
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SubjectAccessReview",
-        "spec": {"user": user, "resourceAttributes": attributes},
-    }
-    deadline = time.monotonic() + 60.0
-    while time.monotonic() < deadline:
-        if not place.tenant.create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)["status"]["allowed"]:
-            return
-        threading.Event().wait(0.05)
-    raise AssertionError("the role is still what it was")
-
-
 def test_what_a_stranger_has_made_is_not_touched(operator: Operator, place: Place) -> None:
     stranger = new_object(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT)
     stranger["roleRef"] = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"}
     place.tenant.apply(stranger)
     path = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
     before = place.tenant.get(path)
-    operator.settle()
+    operator.settle(place.says("True", "NotOurs"))
     status, reason, message = place.said()
     assert (status, reason) == ("True", "NotOurs")
     assert f"ClusterRoleBinding {names.DPU_ACCOUNT}" in message
@@ -395,14 +385,14 @@ def test_a_binding_to_a_role_that_is_not_there_never_reaches_the_pods(
     [wide] = [each for each in rights() if (each["kind"], each["metadata"]["name"]) == ("ClusterRole", names.DPU_ROLE)]
     tenant.admin.delete(f"/apis/{RBAC}/v1/clusterroles/{names.DPU_ROLE}")
     try:
-        operator.settle()
+        operator.settle(place.says("True", "MintedWithoutRights"))
         assert place.said()[:2] == ("True", "MintedWithoutRights")
         assert place.secret() == place.as_given()
     finally:
         tenant.apply(wide)
 
 
-def test_a_server_that_gives_less_than_an_operator_may_be_down_is_named(
+def test_a_token_shorter_than_the_longest_operator_downtime_is_reported(
     infra: ControlPlane, namespace: str, start_control_plane: StartControlPlane
 ) -> None:
     """And rightly so: 72 hours later that server does not accept the token any more."""
@@ -414,7 +404,7 @@ def test_a_server_that_gives_less_than_an_operator_may_be_down_is_named(
     operator = Operator(infra, namespace)
     try:
         operator.engage(place.given)
-        operator.settle()
+        operator.settle(place.says("True", "CredentialShortLived"))
         assert place.said()[:2] == ("True", "CredentialShortLived")
         token, key = place.secret()["token"], (mean.folder / "sa.key").read_bytes()
         with contextlib.closing(mean.client(aged(token, key, timedelta(hours=47)))) as pods:
@@ -451,24 +441,30 @@ def identity(tenant: ControlPlane, host: str) -> Iterator[NodeIdentity]:
     """The tenant's node-identity webhook, which knows only the control plane's own user, as on OpenShift."""
     with NodeIdentity({f"system:serviceaccount:{OVN}:ovn-kubernetes-control-plane"}) as running:
         configured = list(running.configurations())
-        tenant.apply(configured)
         node, change = get(NODES, "", host).target, {"metadata": {"annotations": {ENCAP_IPS_ANNOTATION: "[]"}}}
-        eventually_refused(lambda: tenant.admin.patch(f"{node}/status?dryRun=All", change))
-        yield running
-        for obj in configured:
-            tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+        with asked(tenant, configured, f"{node}/status", change):
+            yield running
 
 
-def eventually_refused(ask: Callable[[], object]) -> None:
-    """Wait until the API server asks a new webhook."""
-    deadline = time.monotonic() + 30.0
-    while time.monotonic() < deadline:
+@contextlib.contextmanager
+def asked(tenant: ControlPlane, webhooks: list[dict[str, Any]], path: str, change: dict[str, Any]) -> Iterator[None]:
+    """The API server asks the webhooks, from when they refuse that change until they no longer do."""
+
+    def is_refused() -> bool:
         try:
-            ask()
+            tenant.admin.patch(f"{path}?dryRun=All", change)
         except Forbidden:
-            return
-        threading.Event().wait(0.1)
-    raise AssertionError("the webhook is not asked")
+            return True
+        return False
+
+    tenant.apply(webhooks)
+    try:
+        eventually(is_refused, bool)
+        yield
+    finally:
+        for obj in webhooks:
+            tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+        eventually(is_refused, not_)
 
 
 def pair(place: Place, parts: tuple[str, ...] = ZONE_PARTS, host: str = HOST) -> None:
@@ -482,16 +478,27 @@ def pair(place: Place, parts: tuple[str, ...] = ZONE_PARTS, host: str = HOST) ->
 
 
 def shown(place: Place, host: str) -> list[Any]:
-    """What a dry run must leave as it is."""
-    return [place.tenant.get(get(NODES, "", host).target), place.tenant.get(get(PODS, OVN, "runs-there").target)]
+    """What a dry run must leave as it is; the platform's controllers write other things meanwhile."""
+    paths = get(NODES, "", host).target, get(PODS, OVN, "runs-there").target
+    return [tried(place.tenant.get(path)) for path in paths]
 
 
-def test_a_token_that_admission_refuses_is_told_so_with_the_way_out(
+def tried(obj: dict[str, Any]) -> Any:
+    """What is written to an object in order to try that, and by whom."""
+    notes = obj["metadata"].get("annotations") or {}
+    managers = {entry["manager"] for entry in obj["metadata"].get("managedFields", ())}
+    return (
+        {key: text for key, text in notes.items() if "ovn" in key},
+        {name for name in managers if not name.startswith("kube-")},
+    )
+
+
+def test_a_token_whose_writes_admission_denies_is_reported_with_the_remedy(
     operator: Operator, place: Place, identity: NodeIdentity, host: str
 ) -> None:
     pair(place)
     before = shown(place, host)
-    operator.settle()
+    operator.settle(place.says("False", "NotAdmitted"))
     status, reason, message = place.said()
     user = f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}"
     assert (status, reason) == ("False", "NotAdmitted")
@@ -508,27 +515,21 @@ def test_a_token_that_admission_takes_is_valid_and_nothing_was_written_to_find_o
     identity.allowed.add(f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}")
     pair(place)
     before = shown(place, host)
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     assert place.said()[:2] == ("True", "Minted")
     assert shown(place, host) == before
 
 
-def test_a_webhook_that_lets_only_the_account_of_dpus_write_of_pods_is_found_out(
+def test_a_webhook_that_lets_only_the_dpu_account_write_pod_annotations_is_detected(
     operator: Operator, place: Place, tenant: ControlPlane, host: str
 ) -> None:
     user = f"system:serviceaccount:{OVN}:{names.DPU_ACCOUNT}"
-    with NodeIdentity({user}, Played.DPU_BY_NAME) as strict:
-        configured = list(strict.configurations())
-        tenant.apply(configured)
-        try:
-            status = get(PODS, OVN, "runs-there").target + "/status?dryRun=All"
-            change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
-            eventually_refused(lambda: tenant.admin.patch(status, change))
+    with NodeIdentity({user}, RuleSet.DPU_BY_NAME) as strict:
+        status = get(PODS, OVN, "runs-there").target + "/status"
+        change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
+        with asked(tenant, list(strict.configurations()), status, change):
             pair(place)
-            operator.settle()
-        finally:
-            for obj in configured:
-                tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
+            operator.settle(place.says("False", "NotAdmitted"))
     assert place.said()[:2] == ("False", "NotAdmitted")
     assert f"write {names.CONNECTION_STATUS_ANNOTATION} onto Pod {OVN}/runs-there" in place.said()[2]
 
@@ -536,20 +537,16 @@ def test_a_webhook_that_lets_only_the_account_of_dpus_write_of_pods_is_found_out
 def test_upstreams_account_is_the_one_that_such_a_webhook_lets_write(
     operator: Operator, place: Place, tenant: ControlPlane, host: str
 ) -> None:
-    who = ACCOUNTS[Flavour.UPSTREAM]
+    who = Account(OVN, ACCOUNTS[Flavour.UPSTREAM])
     tenant.apply(upstream())
-    with NodeIdentity({who.user(OVN)}, Played.DPU_BY_NAME) as strict:
-        configured = list(strict.configurations())
-        tenant.apply(configured)
+    with NodeIdentity({who.user}, RuleSet.DPU_BY_NAME) as strict:
+        status = get(PODS, OVN, "runs-there").target + "/status"
+        change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
         try:
-            status = get(PODS, OVN, "runs-there").target + "/status?dryRun=All"
-            change = {"metadata": {"annotations": {names.CONNECTION_STATUS_ANNOTATION: "{}"}}}
-            eventually_refused(lambda: tenant.admin.patch(status, change))
-            pair(place)
-            operator.settle()
+            with asked(tenant, list(strict.configurations()), status, change):
+                pair(place)
+                operator.settle(place.says("True", "Minted"))
         finally:
-            for obj in configured:
-                tenant.admin.delete(get(WEBHOOKS, "", obj["metadata"]["name"]).target)
             tenant.admin.delete(get(DAEMONSETS, OVN, names.OVNKUBE_NODE).target)
             for resource in OURS:
                 tenant.admin.delete(get(resource, OVN if resource.namespaced else "", who.name).target)
@@ -571,7 +568,7 @@ def test_a_host_without_a_pod_leaves_it_unknown(operator: Operator, place: Place
     tenant.apply(new_object(NODES, "", "empty-host"))
     try:
         pair(place, host="empty-host")
-        assert operator.settle() == 30.0
+        assert operator.settle(place.says("Unknown", "AdmissionNotTried")) == 30.0
         assert place.said()[:2] == ("Unknown", "AdmissionNotTried")
         assert "no pod runs there to try it with" in place.said()[2]
     finally:
@@ -585,7 +582,7 @@ def test_a_given_kubeconfig_without_the_rights_of_a_node_is_told_which(
         get(names.DPUCLUSTERCONFIGS, place.namespace, "c").target, {"spec": {"tenantCredential": "Provided"}}
     )
     pair(place)
-    operator.settle()
+    operator.settle(place.says("False", "NotAdmitted"))
     assert place.said()[:2] == ("False", "NotAdmitted")
     user = f"system:serviceaccount:{OVN}:dpunetop-operator"
     assert f"{user} may not patch nodes/status {host}" in place.said()[2]
@@ -595,14 +592,14 @@ def test_a_central_tenant_which_has_no_such_webhook_is_asked_nothing(
     operator: Operator, place: Place, identity: NodeIdentity
 ) -> None:
     pair(place, CENTRAL_PARTS)
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     assert place.said()[:2] == ("True", "Minted")
 
 
 def test_a_binding_that_an_older_release_made_to_another_role_is_made_anew(
     operator: Operator, place: Place, tenant: ControlPlane
 ) -> None:
-    operator.settle()
+    operator.settle(place.says("True", "Minted"))
     assert place.said()[:2] == ("True", "Minted"), place.said()
     before = place.secret()
     path = get(CLUSTERROLEBINDINGS, "", names.DPU_ACCOUNT).target
@@ -611,7 +608,7 @@ def test_a_binding_that_an_older_release_made_to_another_role_is_made_anew(
     older = {key: live[key] for key in ("apiVersion", "kind", "subjects")}
     metadata = {"name": names.DPU_ACCOUNT, "labels": live["metadata"]["labels"]}
     tenant.apply({**older, "metadata": metadata, "roleRef": {**live["roleRef"], "name": "view"}})
-    operator.settle()
+    operator.settle(lambda: tenant.admin.get(path)["roleRef"]["name"] == names.DPU_ROLE)
     assert tenant.admin.get(path)["roleRef"]["name"] == names.DPU_ROLE
     assert place.said()[:2] == ("True", "Minted")
     assert place.secret() == before

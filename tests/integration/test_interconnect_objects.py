@@ -11,8 +11,9 @@ from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.ovnkube.central import CentralInput, ContentHashes, central_daemonset
 from dpunetop.domain.ovnkube.databases import DatabaseList
+from dpunetop.domain.ovnkube.deployed import deployed_arguments
 from dpunetop.domain.ovnkube.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
-from dpunetop.domain.ovnkube.settings import SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
 from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.kube.fieldsets import would_change
 from dpunetop.sandbox.controlplane import ControlPlane

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected
 from dpunetop.sandbox.binaries import Binaries
 from support.toolkubeconfigs import CA_PEM, CERT_PEM, PARAMETERS, SEC1, SERVER, TOKEN, TOOLS
 
@@ -22,7 +23,7 @@ ADVICE = ("--minify", "--flatten", "--raw")
 def view(programs: Binaries, kubeconfig: Path, *options: str) -> bytes:
     """What `kubectl config view` prints of a kubeconfig."""
     command = [str(programs.path("kubectl")), f"--kubeconfig={kubeconfig}", "config", "view", *options]
-    return subprocess.run(command, capture_output=True, check=True, timeout=30.0).stdout
+    return subprocess.run(command, capture_output=True, check=True, timeout=120).stdout
 
 
 @pytest.mark.parametrize("text", TOOLS.values(), ids=TOOLS.keys())

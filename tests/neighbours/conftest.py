@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from dpunetop.sandbox import binaries, seed
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.components import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realneighbours.machineconfig import MachineConfigNeighbour
 from dpunetop.sandbox.realneighbours.maintenance import NodeMaintenanceNeighbour
@@ -20,32 +20,15 @@ from support.drains import Drains
 from support.neighbours import Neighbours
 from support.trial import Trial
 
-Measured = Callable[[str], None]
-
 NAME = "neighbours"
 """Of the tenant and its pool; its nodes are called after it."""
 READY_SECONDS = 180.0
-_MEASURED = "measured"
 _ORDER = ("test_good", "test_pool", "test_maintenance", "test_leaving")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One world for all tests, so that they go by what they leave behind."""
     items.sort(key=lambda item: _ORDER.index(item.path.stem))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, whether or not tests failed."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    for name, line in (each for report in reports if report.when == "call" for each in report.user_properties):
-        if name == _MEASURED:
-            terminalreporter.write_line(f"measured: {line}")
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Measured:
-    """Takes figures to be printed at the end of the run."""
-    return lambda line: request.node.user_properties.append((_MEASURED, line))
 
 
 @pytest.fixture(scope="session")

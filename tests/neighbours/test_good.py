@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from dpunetop.domain import names
 from dpunetop.kube.meta import annotations_of
 from support import audit, drainrules
 from support.drains import WORKLOAD, Drains
+from support.measuring import Measured
 from support.neighbours import configuration, told, until_arrived, until_rendered, warnings, watched
 from support.trial import Trial
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(900)
 REST_SECONDS = 40.0
 
 
-def test_the_quick_start_ends_ready(trial: Trial, drains: Drains, measured: Callable[[str], None]) -> None:
+def test_the_quick_start_ends_ready(trial: Trial, drains: Drains, measured: Measured) -> None:
     until_arrived(drains, configuration(trial))
     pool, machine_config = trial.pool_objects()
     assert annotations_of(drains.dpu(trial.nodes[0]))[names.CURRENT_CONFIG_ANNOTATION] == configuration(trial)
@@ -38,7 +38,7 @@ def test_at_rest_the_operator_writes_nothing(trial: Trial, drains: Drains) -> No
 
 
 def test_a_dpu_that_a_person_cordons_opens_and_closes_again_without_a_false_word(
-    trial: Trial, drains: Drains, measured: Callable[[str], None]
+    trial: Trial, drains: Drains, measured: Measured
 ) -> None:
     before = warnings(trial)
     dpu = trial.nodes[0]
@@ -58,7 +58,7 @@ def test_a_dpu_that_a_person_cordons_opens_and_closes_again_without_a_false_word
 
 
 def test_a_roll_drains_reboots_and_gives_both_hosts_back_without_a_false_word(
-    trial: Trial, drains: Drains, measured: Callable[[str], None]
+    trial: Trial, drains: Drains, measured: Measured
 ) -> None:
     before, state, warned = configuration(trial), drains.state(), warnings(trial)
     began = time.monotonic()

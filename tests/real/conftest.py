@@ -20,32 +20,15 @@ from dpunetop.sandbox.realovnkube.bed import Bed, specs
 from dpunetop.sandbox.realovnkube.program import VARIABLE, Ovnkube, ovnkube_at
 from support.trial import Trial
 
-Measured = Callable[[str], None]
-
 NAME = "real"
 """Of the tenant; its nodes are called after it."""
 READY_SECONDS = 180.0
-_MEASURED = "measured"
 _ORDER = ("test_upstream", "test_start", "test_network", "test_rotation", "test_outage", "test_drain", "test_rights")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """One DPU for all tests, so that they go by what they leave behind."""
     items.sort(key=lambda item: _ORDER.index(item.path.stem))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what was measured, whether or not tests failed."""
-    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
-    for name, line in (each for report in reports if report.when == "call" for each in report.user_properties):
-        if name == _MEASURED:
-            terminalreporter.write_line(f"measured: {line}")
-
-
-@pytest.fixture
-def measured(request: pytest.FixtureRequest) -> Measured:
-    """Takes figures to be printed at the end of the run."""
-    return lambda line: request.node.user_properties.append((_MEASURED, line))
 
 
 @pytest.fixture(scope="session")

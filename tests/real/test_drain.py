@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 
 from dpunetop.domain.names import OVNKUBE_CONTROLLER
 from dpunetop.kube.meta import Obj
 from dpunetop.sandbox.realovnkube.bed import Bed
-from dpunetop.sandbox.realovnkube.traffic import Echo, ask
+from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support import drainrules
 from support.drains import WORKLOAD, Drains
+from support.measuring import Measured
 from support.trial import Trial
 
 pytestmark = pytest.mark.timeout(500)
@@ -22,9 +22,7 @@ PORT = 8083
 ROLL_SECONDS = 300.0
 
 
-def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(
-    bed: Bed, trial: Trial, measured: Callable[[str], None]
-) -> None:
+def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(bed: Bed, trial: Trial, measured: Measured) -> None:
     drains = Drains(trial)
     drains.run_workloads()
     before, state = containers(trial), drains.state()
@@ -44,7 +42,7 @@ def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(
     assert not set(before.values()) & set(containers(trial).values())
     wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-again")
     fabric = bed.dpu.addresses.fabric
-    with Echo(bed.dpu.fabric, fabric, PORT):
+    with EchoServer(bed.dpu.fabric, fabric, PORT):
         assert ask(wired.place, fabric, PORT, seconds=3.0).count > 0
 
 

@@ -16,13 +16,13 @@ from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.realovnkube.bed import ENCAP, Bed
 from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
-from dpunetop.sandbox.realovnkube.traffic import Echo, ask
+from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
+from support.measuring import Measured
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(300)
 
-Measured = Callable[[str], None]
 PORT = 8080
 
 
@@ -31,7 +31,7 @@ def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(
 ) -> None:
     wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks")
     fabric = bed.dpu.addresses.fabric
-    with Echo(bed.dpu.fabric, fabric, PORT):
+    with EchoServer(bed.dpu.fabric, fabric, PORT):
         answers = ask(wired.place, fabric, PORT, seconds=3.0)
     measured(f"a pod's address after {wired.seconds_to_address:.1f} s, wired {wired.seconds_to_status:.1f} s later")
     assert json.loads(wired.status)["default"]["Status"] == "Ready"
@@ -54,17 +54,17 @@ def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(bed: Bed, host
 def test_the_lease_of_the_host_is_a_sign_after_two_renewals(
     trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
-    stretch, name = leases.Stretch("dpu", "boot", "term"), f"{names.LEASE_PREFIX}{name_of(host())}"
+    period, name = leases.ObservationPeriod("dpu", "boot", "term"), f"{names.LEASE_PREFIX}{name_of(host())}"
     path = get(LEASES, trial.tenant_namespace, name).target
     began, found = time.monotonic(), None
 
-    def look() -> leases.Tally:
+    def look() -> leases.RenewalCount:
         nonlocal found
         seen = leases.lease(trial.tenant.get_or_empty(path) or None)
-        found = leases.tally(found, stretch, seen, time.monotonic(), is_due=True)
+        found = leases.count_renewals(found, period, seen, time.monotonic(), is_due=True)
         return found
 
-    last = eventually(look, lambda tally: tally.is_enough(time.monotonic()), within=6 * LEASE_SECONDS)
+    last = eventually(look, lambda count: count.is_enough(time.monotonic()), within=6 * LEASE_SECONDS)
     measured(f"Lease {name}: {leases.CHANGES} renewals in {time.monotonic() - began:.1f} s")
     assert last.lease.valid_seconds == 4 * LEASE_SECONDS
     assert trial.tenant.get(path)["spec"]["holderIdentity"] == "ovnkube-dpu-node"

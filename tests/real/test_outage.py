@@ -11,10 +11,11 @@ from dpunetop.domain import names
 from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import get
-from dpunetop.sandbox.controlplane import Component
+from dpunetop.sandbox.components import Component
 from dpunetop.sandbox.realovnkube.bed import Bed
-from dpunetop.sandbox.realovnkube.traffic import Asking, Echo
+from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
+from support.measuring import Measured
 from support.trial import Trial, eventually
 
 pytestmark = pytest.mark.timeout(400)
@@ -26,14 +27,14 @@ MOST_SILENCE_SECONDS = 2.0
 
 
 def test_packets_pass_while_the_tenants_api_is_away(
-    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Callable[[str], None]
+    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
     wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-through")
     path = get(LEASES, trial.tenant_namespace, f"{names.LEASE_PREFIX}{name_of(host())}").target
     [pod], fabric = bed.runtime.pods(), bed.dpu.addresses.fabric
     before = {name: status.process for name, status in pod.statuses().items()}
-    with Echo(bed.dpu.fabric, fabric, PORT):
-        asking = Asking(wired.place, fabric, PORT)
+    with EchoServer(bed.dpu.fabric, fabric, PORT):
+        asking = EchoClient(wired.place, fabric, PORT)
         bed.world.tenant.pause(Component.APISERVER)
         time.sleep(AWAY_SECONDS)
         bed.world.tenant.resume(Component.APISERVER)

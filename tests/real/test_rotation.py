@@ -15,13 +15,13 @@ from dpunetop.kube.meta import Obj, name_of, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.realovnkube.bed import Bed
-from dpunetop.sandbox.realovnkube.traffic import Asking, Echo
+from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
+from support.measuring import Measured
 from support.trial import Trial, encoded, eventually
 
 pytestmark = pytest.mark.timeout(400)
 
-Measured = Callable[[str], None]
 PORT = 8081
 SLOW = 120.0
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
@@ -49,8 +49,8 @@ def test_another_authority_rolls_the_pod_and_packets_pass(
 ) -> None:
     wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-on")
     fabric, [before] = bed.dpu.addresses.fabric, trial.pods()
-    with Echo(bed.dpu.fabric, fabric, PORT):
-        asking = Asking(wired.place, fabric, PORT)
+    with EchoServer(bed.dpu.fabric, fabric, PORT):
+        asking = EchoClient(wired.place, fabric, PORT)
         trial.store_kubeconfig(with_another_authority(trial.kubeconfig()))
         eventually(trial.pods, lambda pods: [uid_of(pod) for pod in pods] not in ([], [uid_of(before)]), SLOW)
         trial.wait("OvnKubeReady", "True", within=SLOW)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dpunetop.sandbox.realovnkube.bed import Bed
+from support.measuring import Measured
 
 pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_pod_of_a_dpu_becomes_ready_and_no_container_has_to_start_twice(
-    bed: Bed, served: Any, measured: Callable[[str], None]
+    bed: Bed, served: Any, measured: Measured
 ) -> None:
     [pod] = bed.runtime.pods()
     measured(f"from the DpuClusterConfig to Ready: {served.seconds_to_ready:.1f} s")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 
 import pytest
 
@@ -17,8 +16,9 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realovnkube import tenant
 from dpunetop.sandbox.realovnkube.bed import Bed, specs
 from dpunetop.sandbox.realovnkube.program import Ovnkube
-from dpunetop.sandbox.realovnkube.traffic import Echo, ask
+from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
+from support.measuring import Measured
 from support.trial import Trial
 
 pytestmark = pytest.mark.timeout(300)
@@ -30,9 +30,7 @@ PORT = 8080
 
 
 @pytest.mark.usefixtures("programs")
-def test_a_tenant_of_the_chart_is_served(
-    ovnkube: Ovnkube, measured: Callable[[str], None], request: pytest.FixtureRequest
-) -> None:
+def test_a_tenant_of_the_chart_is_served(ovnkube: Ovnkube, measured: Measured, request: pytest.FixtureRequest) -> None:
     env = {"NAMESPACE": seed.OPERATOR_NAMESPACE, "WATCH_NAMESPACE": NAME}
     with (
         Bed(ovnkube, DPU, HOST, dpus=0, **specs()) as bed,
@@ -50,7 +48,7 @@ def test_a_tenant_of_the_chart_is_served(
             request.node.add_report_section("call", "pods", said)
         measured(f"a tenant of the chart, to Ready: {time.monotonic() - began:.1f} s")
         wired = wire(bed.host, trial.tenant, NAME, "talks")
-        with Echo(bed.dpu.fabric, bed.dpu.addresses.fabric, PORT):
+        with EchoServer(bed.dpu.fabric, bed.dpu.addresses.fabric, PORT):
             answers = ask(wired.place, bed.dpu.addresses.fabric, PORT)
         shown = annotations_of(trial.tenant.get(get(NODES, "", HOST).target))
     assert json.loads(wired.status)["default"]["Status"] == "Ready"

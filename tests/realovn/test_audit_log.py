@@ -56,7 +56,7 @@ def _two_ports_and_a_rule(dpu: Dpu, pod: Pod) -> None:
         north.execute("ovn-nbctl", "lsp-add", "audited", port)
         north.execute("ovn-nbctl", "lsp-set-addresses", port, f"{mac} 10.0.0.{number}")
     rule = ("--log", "--name=seen", "--severity=info", "acl-add", "audited", "from-lport", "1000", "udp", "drop")
-    north.execute("ovn-nbctl", "--timeout=20", "--wait=hv", *rule)
+    north.execute("ovn-nbctl", "--timeout=60", "--wait=hv", *rule)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def seen(log: Path) -> int:
     return log.read_text(errors="replace").count('name="seen"') if log.exists() else 0
 
 
-def test_a_hit_of_a_rule_is_logged_and_shown(pod: Pod, log: Path) -> None:
+def test_a_packet_that_hits_an_acl_is_logged_and_shown(pod: Pod, log: Path) -> None:
     send()
     pod.wait("a hit", lambda _: seen(log) == 1)
     pod.wait("shown", lambda _: seen(pod.containers["ovn-acl-logging"].log()) == 1)
@@ -109,7 +109,7 @@ def test_after_a_restart_of_ovn_controller_hits_go_to_the_same_log(pod: Pod, log
     before = pod.statuses()["ovn-controller"].restarts
     pod.containers["ovn-controller"].kill_first_process()
     pod.wait("back", lambda now: now["ovn-controller"].ready and now["ovn-controller"].restarts > before)
-    pod.containers["nbdb"].execute("ovn-nbctl", "--timeout=20", "--wait=hv", "sync")
+    pod.containers["nbdb"].execute("ovn-nbctl", "--timeout=60", "--wait=hv", "sync")
     hits = seen(log)
     send()
     pod.wait("one more hit", lambda _: seen(log) == hits + 1)

@@ -6,13 +6,13 @@ import pytest
 
 from dpunetop.sandbox.realovn.datapath import Dpu
 from dpunetop.sandbox.realovn.pods import Pod
-from dpunetop.sandbox.realovn.podspec import Question
+from dpunetop.sandbox.realovn.podspec import ProbeType
 from support.zones import entry, zone
 
 pytestmark = pytest.mark.realovn
 
 
-def asked(pod: Pod, question: Question) -> tuple[int, str]:
+def asked(pod: Pod, question: ProbeType) -> tuple[int, str]:
     """What the probe of ovn-controller answers."""
     container = pod.containers["ovn-controller"]
     run = container.current()
@@ -28,14 +28,14 @@ def test_ovn_controller_waits_for_open_vswitch_says_so_and_goes_on_without_a_cra
     away = socket.rename(socket.with_name("away.sock"))
     with zone(dpu, entry("host-1")) as pod:
         pod.wait("all others Ready", lambda now: all(now[name].ready for name in ("nbdb", "sbdb", "northd")))
-        code, said = asked(pod, Question.READINESS)
+        code, said = asked(pod, ProbeType.READINESS)
         assert (code, "Open vSwitch of this DPU does not answer" in said) == (1, True)
         assert "database connection failed" in said
-        assert asked(pod, Question.LIVENESS) == (0, "")
+        assert asked(pod, ProbeType.LIVENESS) == (0, "")
         away.rename(socket)
         pod.wait_ready()
         assert pod.statuses()["ovn-controller"].restarts == 0
-        assert asked(pod, Question.READINESS) == (0, "")
+        assert asked(pod, ProbeType.READINESS) == (0, "")
 
 
 def test_what_open_vswitch_is_asked_in_one_go_comes_in_the_order_of_the_keys(dpu: Dpu) -> None:

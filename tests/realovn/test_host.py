@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from dpunetop.sandbox.realovn.datapath import EXTERNAL_BRIDGE, Dpu
-from dpunetop.sandbox.realovnkube.door import Door
 from dpunetop.sandbox.realovnkube.host import NAME, TenantHost
-from dpunetop.sandbox.realovnkube.traffic import Asking, Echo, ask
+from dpunetop.sandbox.realovnkube.portforward import PortForward
+from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer, ask
 
 pytestmark = pytest.mark.realovn
 
@@ -25,13 +25,13 @@ def host(dpu: Dpu) -> TenantHost:
 
 def test_the_host_reaches_the_fabric_by_its_representor_on_the_dpu(dpu: Dpu, host: TenantHost) -> None:
     assert "rep0-0" in dpu.vsctl("list-ports", EXTERNAL_BRIDGE)
-    with Echo(dpu.fabric, dpu.addresses.fabric, PORT):
+    with EchoServer(dpu.fabric, dpu.addresses.fabric, PORT):
         assert ask(host.place, dpu.addresses.fabric, PORT).seen_as == ADDRESS
 
 
 def test_whoever_asks_says_for_how_long_there_was_no_answer(dpu: Dpu, host: TenantHost) -> None:
-    with Echo(dpu.fabric, dpu.addresses.fabric, PORT):
-        asking = Asking(host.place, dpu.addresses.fabric, PORT)
+    with EchoServer(dpu.fabric, dpu.addresses.fabric, PORT):
+        asking = EchoClient(host.place, dpu.addresses.fabric, PORT)
         for state, seconds in (("up", 1.0), ("down", 1.5), ("up", 1.0)):
             dpu.here.ip("link", "set", "rep0-0", state)
             threading.Event().wait(seconds)
@@ -40,16 +40,16 @@ def test_whoever_asks_says_for_how_long_there_was_no_answer(dpu: Dpu, host: Tena
     assert answers.longest_gap_seconds >= 1.4, answers
 
 
-def test_what_nobody_answers_is_told_so(dpu: Dpu, host: TenantHost) -> None:
+def test_a_request_without_an_answer_is_reported_as_unanswered(dpu: Dpu, host: TenantHost) -> None:
     answers = ask(host.place, dpu.addresses.fabric, PORT)
     assert (answers.count, answers.connections) == (0, 0)
     assert "refused" in answers.trouble
 
 
 def test_a_door_leads_from_the_host_to_a_port_of_this_side(dpu: Dpu, host: TenantHost) -> None:
-    with Echo(dpu.here, "127.0.0.1", PORT):
+    with EchoServer(dpu.here, "127.0.0.1", PORT):
         assert ask(host.place, "127.0.0.1", PORT).count == 0
-        with Door(dpu.root.inside(f"/run/netns/{NAME}"), PORT):
+        with PortForward(dpu.root.inside(f"/run/netns/{NAME}"), PORT):
             assert ask(host.place, "127.0.0.1", PORT).count > 0
         assert ask(host.place, "127.0.0.1", PORT).count == 0
 

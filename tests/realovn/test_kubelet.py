@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from dpunetop.sandbox.realovn.clock import KubeletClock
 from dpunetop.sandbox.realovn.datapath import Dpu
-from dpunetop.sandbox.realovn.pace import Pace
 from dpunetop.sandbox.realovn.pods import Pod
 from dpunetop.sandbox.realovn.podspec import Identity
 from dpunetop.sandbox.realovn.rootfs import Failed
@@ -25,11 +25,11 @@ FOREVER = "while true; do sleep 0.1; done"
 def run(dpu: Dpu) -> Iterator[Any]:
     started: list[Pod] = []
 
-    def run(script: str, objects: dict[str, dict[str, str]] | None = None, pace: float = 0.1, **members: Any) -> Pod:
+    def run(script: str, objects: dict[str, dict[str, str]] | None = None, clock: float = 0.1, **members: Any) -> Pod:
         pod_members = {"volumes": members.pop("volumes", []), "terminationGracePeriodSeconds": members.pop("grace", 1)}
         container = {"name": "c", "image": "i", "command": ["/bin/bash", "-c", script], **members}
         template = {"spec": {"hostNetwork": True, "hostPID": True, "containers": [container], **pod_members}}
-        pod = Pod(dpu, template, Identity("dpu-1", "192.168.50.2"), objects or {}, Pace(pace))
+        pod = Pod(dpu, template, Identity("dpu-1", "192.168.50.2"), objects or {}, KubeletClock(clock))
         pod.start()
         started.append(pod)
         return pod
@@ -39,8 +39,8 @@ def run(dpu: Dpu) -> Iterator[Any]:
         pod.stop()
 
 
-def probe(script: str, **pace: int) -> dict[str, Any]:
-    return {"exec": {"command": ["/bin/bash", "-c", script]}, **pace}
+def probe(script: str, **clock: int) -> dict[str, Any]:
+    return {"exec": {"command": ["/bin/bash", "-c", script]}, **clock}
 
 
 def log(pod: Pod, start: int | None = None) -> str:
@@ -52,8 +52,8 @@ def said(pod: Pod, text: str, start: int | None = None) -> None:
     pod.wait(f"said {text!r}", lambda _: text in log(pod, start))
 
 
-def test_an_end_with_code_0_is_followed_by_a_start_too_each_after_a_longer_pause(run: Any) -> None:
-    pod = run("date +%s.%N", pace=0.02)
+def test_a_container_that_exits_with_0_is_restarted_too_with_growing_back_off(run: Any) -> None:
+    pod = run("date +%s.%N", clock=0.02)
     pod.wait("four starts", lambda now: now["c"].restarts >= 4 and log(pod, 4) != "")
     times = [float(log(pod, start)) for start in range(5)]
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
@@ -73,11 +73,15 @@ def test_a_container_whose_probe_fails_is_not_ready_and_says_why(run: Any) -> No
 
 
 def test_a_new_start_is_not_ready_before_its_own_probe_said_so(run: Any) -> None:
-    pod = run(FOREVER, readinessProbe=probe("exit 0", initialDelaySeconds=20, periodSeconds=1))
+    pod = run(FOREVER, readinessProbe=probe("test -e /tmp/yes", periodSeconds=1))
+    pod.wait("running", lambda now: now["c"].process is not None)
+    pod.containers["c"].execute("touch", "/tmp/yes")
     pod.wait_ready()
     pod.containers["c"].kill_first_process()
     pod.wait("started again", lambda now: now["c"].restarts == 1)
-    assert not pod.is_ready()
+    assert not pod.is_ready()  # the file has gone with the layer of the start before
+    pod.wait("running", lambda now: now["c"].process is not None)
+    pod.containers["c"].execute("touch", "/tmp/yes")
     pod.wait_ready()
 
 
@@ -108,7 +112,7 @@ def test_a_container_that_does_not_hear_sigterm_is_killed_after_the_grace(run: A
 def test_a_message_is_what_was_written_for_it_else_the_log_of_one_that_failed(
     run: Any, script: str, message: str
 ) -> None:
-    pod = run(script, pace=1)
+    pod = run(script, clock=1)
     pod.wait("an end", lambda now: now["c"].last is not None)
     assert pod.statuses()["c"].last.message == message
 

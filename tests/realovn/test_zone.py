@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.sandbox.realovn.datapath import Dpu
 from dpunetop.sandbox.realovn.pods import Pod, Statuses
-from dpunetop.sandbox.realovn.podspec import Question
+from dpunetop.sandbox.realovn.podspec import ProbeType
 from support.zones import PARTS, entry, zone
 
 pytestmark = pytest.mark.realovn
@@ -29,15 +29,15 @@ ENCAP = ("external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip=192.16
 def test_each_part_is_alive_by_its_own_probe(pod: Pod) -> None:
     asked = {}
     for name, container in pod.containers.items():
-        if Question.LIVENESS in container.spec.probes:
+        if ProbeType.LIVENESS in container.spec.probes:
             run = container.current()
             assert run is not None
-            asked[name] = run.execute(container.spec.probes[Question.LIVENESS].command, 10)
+            asked[name] = run.execute(container.spec.probes[ProbeType.LIVENESS].command, 10)
     assert asked == dict.fromkeys(("ovn-controller", "northd", "nbdb", "sbdb"), (0, ""))
 
 
-def test_what_is_written_north_goes_south(pod: Pod) -> None:
-    pod.containers["nbdb"].execute("ovn-nbctl", "--timeout=10", "--wait=sb", "ls-add", "goes-south")
+def test_a_write_to_the_northbound_database_reaches_the_southbound_one(pod: Pod) -> None:
+    pod.containers["nbdb"].execute("ovn-nbctl", "--timeout=60", "--wait=sb", "ls-add", "goes-south")
     found = pod.containers["sbdb"].execute("ovn-sbctl", "--bare", "--columns=external_ids", "list", "Datapath_Binding")
     assert "name=goes-south" in found
 
@@ -69,10 +69,10 @@ def test_a_part_that_is_killed_is_ready_again_and_the_others_do_not_notice(pod: 
 
 def test_a_killed_database_has_all_that_was_written(pod: Pod) -> None:
     north = pod.containers["nbdb"]
-    north.execute("ovn-nbctl", "--timeout=10", "ls-add", "survives")
+    north.execute("ovn-nbctl", "--timeout=60", "ls-add", "survives")
     starts = north.status().restarts
     north.kill_first_process()
     pod.wait("north is back", lambda now: now["nbdb"].ready and now["nbdb"].restarts > starts)
     assert "survives" in north.execute(
-        "ovn-nbctl", "--timeout=10", "--bare", "--columns=name", "list", "Logical_Switch"
+        "ovn-nbctl", "--timeout=60", "--bare", "--columns=name", "list", "Logical_Switch"
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.seed import OPERATOR_ACCOUNT, OPERATOR_NAMESPACE
-from support.trial import ACCOUNT
+from support.trial import ACCOUNT, PATIENCE, eventually
 
 OPERATOR = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}"
+_CALM_SECONDS = 5.0
 _READS = ("get", "list", "watch")
 _QUESTIONS = ("tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews", "selfsubjectreviews")
 
@@ -65,6 +67,33 @@ class Audit:
         about = [event for event in events if (event.get("objectRef") or {}).get("resource") == resource]
         ended = {event["auditID"] for event in about if event["stage"] == "ResponseComplete"}
         return [event["requestURI"] for event in about if event["auditID"] not in ended]
+
+
+def is_count(asked: Asked) -> bool:
+    """Whether it says how often an Event was told: that is written up to a minute later, and is no work."""
+    return (asked.verb, asked.resource) == ("patch", "events")
+
+
+def is_work(asked: Asked) -> bool:
+    """What nobody does at rest: all that fails, and each write but that of the Lease."""
+    return asked.is_failed or (asked.is_write and asked.resource != "leases" and not is_count(asked))
+
+
+def until_rest(*audits: Audit) -> None:
+    """Wait until nothing is done for a while: Events are told after what they are about."""
+    eventually(lambda: work_within(_CALM_SECONDS, *audits), lambda found: not found)
+
+
+def work_within(seconds: float, *audits: Audit) -> list[str]:
+    """What is done in the next seconds, told as soon as there is something."""
+    for each in audits:
+        each.reset()
+    deadline = time.monotonic() + seconds
+
+    def work() -> list[str]:
+        return [str(asked) for each in audits for asked in each.requests() if is_work(asked)]
+
+    return eventually(work, lambda found: found or time.monotonic() >= deadline, seconds + PATIENCE)
 
 
 def of_operator(infra: ControlPlane) -> Audit:

@@ -16,7 +16,8 @@ from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, ControlPlanePair, Spec
+from dpunetop.sandbox.components import API_ONLY, Spec
+from dpunetop.sandbox.controlplane import ControlPlane, ControlPlanePair
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 

@@ -42,14 +42,14 @@ class FakeClock:
             self._parked[wait] = (cond, math.inf if timeout is None else self._now + timeout)
             self._guard.notify_all()
         try:
-            cond.wait(20)  # woken by its owner or by step(); callers check again
+            cond.wait(60)  # woken by its owner or by step(); callers check again
         finally:
             with self._guard:
                 del self._parked[wait]
 
     def until_parked(self, threads: int) -> None:
         """Return when so many threads wait on this clock and nobody has woken them since."""
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         with self._guard:
             while self._waiting() < threads:
                 assert time.monotonic() < deadline, f"{self._waiting()} threads are parked, not {threads}"

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, ControlPlane, Spec
+from dpunetop.sandbox.components import WITH_CONTROLLERS, Spec
+from dpunetop.sandbox.controlplane import ControlPlane
 
 StartControlPlane = Callable[[Spec], ControlPlane]
 
 _NEEDS_PROGRAMS = {"programs", "infra", "tenant", "start_control_plane", "namespace", "tenant_namespace"}
 _FOUND = pytest.StashKey[binaries.Binaries]()
 _MISSING = pytest.StashKey[str]()
+
+_ROOT = Path(__file__).parents[2]
+OPERATOR = _ROOT / "tests" / "integration" / "operator"
+
+
+def shared_out_with(nodeid: str) -> str:
+    """A name that all tests of integration have in common which one process runs.
+
+    Tests without an operator use the control planes of the session, which each process would start for itself. A test
+    of the operator has a tenant of its own, so that any process may run it, unless its file has fixtures for all of its
+    tests.
+    """
+    file = nodeid.partition("::")[0]
+    if OPERATOR not in (_ROOT / file).parents:
+        return "without an operator"
+    return file if _has_fixtures_of_its_own(file) else nodeid
+
+
+@cache
+def _has_fixtures_of_its_own(file: str) -> bool:
+    return 'scope="module"' in (_ROOT / file).read_text()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

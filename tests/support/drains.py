@@ -21,7 +21,7 @@ from support.watchlog import WatchLog
 
 WORKLOAD = "test.dpu.openshift.io/workload"
 """Label of pods that stand for what people run on hosts."""
-SLOW = 60.0
+SLOW = 120.0
 _GUARD = "hold-the-drain"
 
 

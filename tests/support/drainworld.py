@@ -58,6 +58,7 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, uid
 from dpunetop.kube.plan import Apply, Delete, Emit, Patch
 from dpunetop.kube.shapes import at
 from support import hostupdates
+from support.traced import Traced
 from support.twoclusters import Server
 
 TENANT = "tenant/dpu-one/sample"
@@ -110,7 +111,7 @@ class Dpu:
     """A person deleted the blocker, and the next one is not Ready yet: no budget holds back what is Pending."""
 
 
-class World:
+class World(Traced):
     """Everything there is. `violations` lists what must never happen, as sentences."""
 
     tenant_server: type[Server] = Server
@@ -307,7 +308,7 @@ class World:
         if task is None:
             return False
         self._log(f"begins {type(task).__name__}")
-        self.process.run, self.process.began = Run(task), self.steps
+        self.process.run, self.process.began = Run(task, shift=self.steps), self.steps
         return True
 
     def choose(self, view: HostView, decision: Decision) -> Task | None:
@@ -1048,14 +1049,6 @@ class World:
         raise AssertionError("the host is not drained")
 
     # --- together ---------------------------------------------------------------------------------------------------
-
-    def step(self, action: Callable[[], bool], name: str) -> bool:
-        self.steps += 1
-        before = len(self.trace)
-        happened = action()
-        if happened:
-            self.trace.insert(before, f"{self.steps}: {name}")
-        return happened
 
     def work(self, limit: int = 200) -> int:
         """Let the operator see everything and do all it can; how many calls that took."""

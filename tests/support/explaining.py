@@ -14,7 +14,7 @@ def check_explained(programs: Binaries, control_plane: ControlPlane, field: str)
     command = [str(programs.path("kubectl")), f"--kubeconfig={control_plane.admin_kubeconfig}", "explain", field]
 
     def explain() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30.0)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     said = eventually(explain, lambda done: done.returncode == 0).stdout
     assert "<no description>" not in said

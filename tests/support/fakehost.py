@@ -71,7 +71,7 @@ class FakeHost:
                 env=self._environment(),
                 capture_output=True,
                 text=True,
-                timeout=20,
+                timeout=60,
                 check=False,
             )
 

@@ -22,7 +22,8 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.controlplane import ControlPlane, kubeconfig
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.controlplanerun import kubeconfig
 from dpunetop.sandbox.pki import Authority, server_context
 from dpunetop.sandbox.processes import reserve_port
 from support.faults import Fault, Phase, Then, WriteCounter
@@ -50,11 +51,11 @@ from support.trace import (
 )
 
 _LOOPBACK = "127.0.0.1"
-_COMMAND_SECONDS = 10.0
+_COMMAND_SECONDS = 60.0
 _POLL_SECONDS = 0.002
 _GRACE_SECONDS = 0.01  # for a client to act on an answer before a fault in phase ANSWERED strikes
 _NOTICE_SECONDS = 0.01  # for the loop to see who has gone before a black hole ends
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 60.0
 
 
 class ProxyFailed(Exception):
@@ -198,7 +199,7 @@ class _Core:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
+        self._accepted: set[socket.socket] = set()  # whose task has not begun
         self._started = threading.Event()
 
     # --- commands ---------------------------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ class _Core:
         self.flow.clear()
 
     async def refuse(self) -> None:
-        await self._stop_listening()
+        self._stop_listening()
         await self._cancel_all()
 
     async def restore(self) -> None:
@@ -240,7 +241,7 @@ class _Core:
         self._listen()
         self._started.set()
         await self._over.wait()
-        await self._stop_listening()
+        self._stop_listening()
         await self._cancel_all()
         await self._close_ends()
 
@@ -251,12 +252,11 @@ class _Core:
     def _listen(self) -> None:
         self._listener = socket.create_server((_LOOPBACK, self._port), backlog=128)
         self._listener.setblocking(False)
-        self._accepting = self._spawn(self._accept(self._listener))
+        self._loop.add_reader(self._listener, self._accept, self._listener)
 
-    async def _stop_listening(self) -> None:
-        if self._accepting is not None and self._listener is not None:
-            self._accepting.cancel()
-            await asyncio.wait([self._accepting])
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
             self._listener.close()
             self._listener = None
 
@@ -266,6 +266,9 @@ class _Core:
             task.cancel()
         if doomed:
             await asyncio.wait(doomed)
+        for sock in self._accepted:
+            sock.close()
+        self._accepted.clear()
 
     async def _close_ends(self) -> None:
         deadline = self._loop.time() + _CLOSE_SECONDS
@@ -292,18 +295,23 @@ class _Core:
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            sock, _ = await self._loop.sock_accept(listener)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a head and its body go in two pieces
-            with _closed_on_error(sock):
-                await self.flow.wait()
-            self._spawn(self._serve(sock))
+    def _accept(self, listener: socket.socket) -> None:
+        """Not by `sock_accept`: if that is cancelled while a connection comes, it fails and the connection leaks."""
+        try:
+            sock, _ = listener.accept()
+        except OSError:  # it has gone again
+            return
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a head and its body go in two pieces
+        self._accepted.add(sock)
+        self._spawn(self._serve(sock))
 
     async def _serve(self, sock: socket.socket) -> None:
         """The server comes first: a client whose server cannot be reached is told by TCP, before TLS."""
+        self._accepted.discard(sock)
         try:
             with _closed_on_error(sock):
+                await self.flow.wait()
                 upstream = await self._connect()
                 client = await self._welcome(sock)
         except OSError:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 
+from dpunetop.sandbox import processes
 from support.trace import Asked, is_counted
 
 _DEBOUNCE_SECONDS = 0.25  # for the kernel to close the connections of a killed process, on a busy machine too
@@ -75,12 +74,12 @@ Pid = Callable[[], int]
 
 def kill(at: int, phase: Phase, pid: Pid) -> Fault:
     """SIGKILL at a write; a request that was not forwarded never is."""
-    return Fault(at, phase, lambda: _signal(pid(), signal.SIGKILL), Then.DROP)
+    return Fault(at, phase, lambda: _if_there(processes.kill, pid()), Then.DROP)
 
 
 def stop(at: int, phase: Phase, pid: Pid) -> Fault:
     """SIGSTOP at a write; the request, or its answer, waits for `release`."""
-    return Fault(at, phase, lambda: _signal(pid(), signal.SIGSTOP), Then.HOLD)
+    return Fault(at, phase, lambda: _if_there(processes.pause, pid()), Then.HOLD)
 
 
 def drop_ack(at: int) -> Fault:
@@ -88,9 +87,9 @@ def drop_ack(at: int) -> Fault:
     return Fault(at, Phase.COMMITTED_NOT_ANSWERED, lambda: None, Then.DROP)
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
+def _if_there(act: Callable[[int], None], pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+        act(pid)
 
 
 class WriteCounter:

@@ -76,11 +76,11 @@ def besieged(target: Address, habits: tuple[Habit, ...], count: int, sources: in
     thread = threading.Thread(target=_besiege, args=(callers, opened, over), name="hostile-callers")
     thread.start()
     try:
-        assert opened.wait(30)
+        assert opened.wait(120)
         yield
     finally:
         over.set()
-        thread.join(20)
+        thread.join(60)
 
 
 def _besiege(callers: list[_Caller], opened: threading.Event, over: threading.Event) -> None:

@@ -63,7 +63,7 @@ class HostileTenant:
         self._lies_about = lambda _: True
         self._lie = lie
 
-    def wait_for_requests(self, count: int, within: float = 20.0) -> None:
+    def wait_for_requests(self, count: int, within: float = 120.0) -> None:
         """Wait until so many more requests have arrived. Raises: TimeoutError."""
         wanted, deadline = len(self.server.asked) + count, time.monotonic() + within
         while len(self.server.asked) < wanted:

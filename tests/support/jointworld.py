@@ -62,6 +62,7 @@ class JointWorld(World):
         """Whether a DPU serves the host."""
         self.disrupted_since = -1
         self._was_up, self._turned_at, self._turned_step = True, 0, 0
+        self._turned_before = 0
         self._maintained_since = -1
         self._asked_under_ours = False
         """Whether the host was cordoned by us for an outage when its drain was asked for."""
@@ -198,8 +199,12 @@ class JointWorld(World):
         elif self._maintained_since < 0:
             self._maintained_since = self.steps
         is_up = self.dpus[self.serving].net_up
-        if is_up is not self._was_up:
-            self._was_up, self._turned_at, self._turned_step = is_up, self.now, self.steps
+        if is_up is self._was_up:
+            return
+        was_there_for_no_time = not is_up and self._turned_at == self.now  # which ends no outage
+        turned_at = self._turned_before if was_there_for_no_time else self.now
+        self._turned_before = self._turned_at
+        self._was_up, self._turned_at, self._turned_step = is_up, turned_at, self.steps
 
     # --- what happens -----------------------------------------------------------------------------------------------
 

@@ -54,7 +54,7 @@ class LeaseServer:
 
     def until(self, holds: Callable[[], bool]) -> None:
         with self._told:
-            assert self._told.wait_for(holds, 5), self.lease
+            assert self._told.wait_for(holds, 60), self.lease
 
     def get(self) -> dict[str, Any]:
         with self._told:
@@ -85,7 +85,7 @@ class LeaseServer:
         while True:
             with self._told:
                 while len(self.history) == seen and not stop.is_set():
-                    self._told.wait(5)
+                    self._told.wait(60)
                 news, seen = self.history[seen:], len(self.history)
             if stop.is_set():
                 raise Unreachable(0, "Reset", "connection closed")

@@ -11,7 +11,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, NotFound
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.selectors import by_labels
+from dpunetop.kube.selectors import matches, parse_selector
 from dpunetop.runtime.client.documents import Page
 
 FORBIDDEN = Forbidden(403, "Forbidden", "you may not")
@@ -62,7 +62,9 @@ class LookedAt:
             for place, obj in self.objects.items()
             if place.resource == selection.resource
             and selection.namespace in ("", place.namespace)
-            and (not selection.label_selector or selection.label_selector in by_labels(labels_of(obj)))
+            and (
+                not selection.label_selector or matches(parse_selector(selection.label_selector) or {}, labels_of(obj))
+            )
         ]
         yield Page(items, "1", False)
 
@@ -84,3 +86,7 @@ class LookedAt:
         self.asked.append(what)
         if what in self.forbidden:
             raise FORBIDDEN
+
+
+def _has(obj: Obj, label_selector: str) -> bool:
+    return matches(parse_selector(label_selector) or {}, labels_of(obj))

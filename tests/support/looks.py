@@ -6,7 +6,7 @@ import io
 from typing import Any, cast
 
 from dpunetop.app.commands import explain, status
-from dpunetop.app.commands.exits import Exit, worst
+from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import TenantKubeconfigs
 from dpunetop.app.commands.look import Look, Looker
 from dpunetop.app.commands.output import Format, Output
@@ -22,9 +22,9 @@ GIVEN = TenantKubeconfigs("tenant.yaml", {})
 
 
 def looker(world: World, *, tenant: bool = True) -> Looker:
-    """What looks, with or without a kubeconfig of the tenant."""
+    """What looks, with or without a kubeconfig of the tenant; where the operator is nobody tells it."""
     clients = {INFRA: world.infra, **({TENANT: world.tenant} if tenant else {})}
-    return Looker(cast(Any, clients), world.clock, OPERATOR)
+    return Looker(cast(Any, clients), world.clock, None)
 
 
 def see(world: World, *, tenant: bool = True) -> Look:
@@ -45,7 +45,7 @@ def explained(world: World, node: str, *, tenant: bool = True) -> tuple[str, Exi
     look = looks.look()
     stories = explain.tell(looks, look, node, GIVEN if tenant else NO_TENANT)
     explain.show(Output(stream, Format.TABLE, False, False), look, node, stories, world.clock.now())
-    return stream.getvalue(), worst(*map(explain.exit_of, stories)) if stories else Exit.USAGE
+    return stream.getvalue(), explain.verdict(look, stories)
 
 
 def say(world: World, *conditions: Obj) -> None:

@@ -149,7 +149,7 @@ class LyingServer:
         self._listener.close()
         self.cut_all()
         for thread in list(self._threads):
-            thread.join(5)
+            thread.join(60)
 
     def cut_all(self) -> None:
         """Cut all connections there are; new ones are welcome."""
@@ -178,10 +178,11 @@ class LyingServer:
         with (
             suppress(OSError),
             plain,
-            self._context.wrap_socket(plain, server_side=True) as sock,
+            self._context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as sock,
             self._known(sock),
             sock.makefile("rb") as stream,
         ):
+            sock.do_handshake()
             self.peers.append(sock.getpeercert())
             wire = Wire(sock, self._over)
             for asked in _requests(stream):
@@ -190,9 +191,12 @@ class LyingServer:
 
     @contextmanager
     def _known(self, sock: ssl.SSLSocket) -> Iterator[None]:
+        """Cut at the end, or here if that is over."""
         with self._guard:
             self._open.append(sock)
         try:
+            if self._over.is_set():
+                raise ConnectionAbortedError
             yield
         finally:
             with self._guard:

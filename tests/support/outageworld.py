@@ -49,6 +49,7 @@ from dpunetop.kube.shapes import at
 from dpunetop.runtime.cluster import Health, Reach
 from support.clock import FakeClock
 from support.owningserver import OwningServer
+from support.traced import Traced
 from support.twoclusters import Server, place
 
 TENANT, OWNER = "tenant/dpu-one/sample", "owner-hash"
@@ -91,7 +92,7 @@ class Truth:
     serves: bool = True
 
 
-class OutageWorld:
+class OutageWorld(Traced):
     """Everything there is. `violations` lists what must never happen, as sentences."""
 
     def __init__(self, hosts: int = 4, limit: int = 2) -> None:
@@ -207,7 +208,7 @@ class OutageWorld:
         if found is None or found.task is None:
             return False
         self._log(f"{host} begins {type(found.task).__name__}")
-        self.process.runs[host] = (Run(found.task), self.steps)
+        self.process.runs[host] = (Run(found.task, shift=self.steps), self.steps)
         return True
 
     def act(self, host: str, *, sent: bool = True, heard: bool = True) -> bool:
@@ -472,14 +473,6 @@ class OutageWorld:
         return was == yes
 
     # --- together ---------------------------------------------------------------------------------------------------
-
-    def step(self, action: Callable[[], bool], name: str) -> bool:
-        self.steps += 1
-        before = len(self.trace)
-        happened = action()
-        if happened:
-            self.trace.insert(before, f"{self.steps}: {name}")
-        return happened
 
     def settle(self) -> None:
         """Let the operator see everything and do all it can, however long that takes."""

@@ -75,8 +75,8 @@ def _assigned(node: ast.stmt) -> Iterator[tuple[str, ast.expr]]:
 
 
 def words() -> Iterator[str]:
-    """Reasons, condition types, kinds: every text of the form `CamelCase` that the product holds; and each API error,
-    whose class's name is a reason."""
+    """Reasons, condition types, kinds: every text of the form `CamelCase` that the product holds, but for the names of
+    its own that a module exports; and each API error, whose class's name is a reason."""
     for room in _ROOMS:
         for tree in _trees(room):
             yield from (text for text in _texts(tree) if CAMEL_CASE.fullmatch(text))
@@ -88,8 +88,13 @@ def _is_error(node: ast.ClassDef) -> bool:
     return any(isinstance(base, ast.Name) and base.id in ("ApiError", "Conflict") for base in node.bases)
 
 
+def _is_export(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == ["__all__"]
+
+
 def _texts(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
+    saying = (each for each in tree.body if not _is_export(each))
+    for node in (node for each in saying for node in ast.walk(each)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
 

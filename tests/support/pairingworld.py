@@ -121,7 +121,7 @@ class World:
             return False
         tasks = self._tasks(worker)
         if tasks:
-            self.process.doing[worker] = Doing(Run(tasks[0]), self.steps)
+            self.process.doing[worker] = Doing(Run(tasks[0], shift=self.steps), self.steps)
         return bool(tasks)
 
     def _act(self, worker: str) -> bool:

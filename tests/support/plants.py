@@ -148,8 +148,8 @@ PLANTS = (
     ),
     Plant(
         13,
-        "runtime/cache/reflector.py:Course.answered",
-        "self._is_asking, self._is_at_hand = False, True",
+        "runtime/cache/listwatch.py:ListWatchState.answered",
+        "self._is_probing, self._is_confirmed = False, True",
         "tests/unit/runtime/cache/test_reflector.py"
         "::test_a_reflector_whose_server_was_set_back_while_it_was_away_reads_anew",
     ),

@@ -153,7 +153,7 @@ class ScriptedPod:
 
     def run(self, container: str, *arguments: str, **environment: str) -> tuple[int, str]:
         with self.start(container, *arguments, **environment) as process:
-            output, _ = process.communicate(timeout=10)
+            output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
     def probe(self, container: str, question: str, **environment: str) -> int:
@@ -162,7 +162,7 @@ class ScriptedPod:
     def answer(self, container: str, question: str, **environment: str) -> tuple[int, str]:
         command = [BASH, "-c", self.texts[f"{container} probe"], container, question]
         done = subprocess.run(
-            command, env=self.environment(**environment), check=False, capture_output=True, text=True, timeout=10
+            command, env=self.environment(**environment), check=False, capture_output=True, text=True, timeout=60
         )
         return done.returncode, done.stdout
 
@@ -189,7 +189,7 @@ def first_line(process: subprocess.Popen[str]) -> str:
 
 def end(process: subprocess.Popen[str]) -> int:
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     return process.returncode
 
 
@@ -217,4 +217,4 @@ def answering(answer: bytes) -> Iterator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(5)
+        thread.join(60)

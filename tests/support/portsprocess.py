@@ -44,7 +44,7 @@ class PortsProcess:
     def __exit__(
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.communicate(timeout=20)
+        self._process.communicate(timeout=60)
         assert self._process.returncode == 0 or kind is not None
 
     def memory_mib(self) -> float:

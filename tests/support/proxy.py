@@ -27,7 +27,7 @@ class ConnectProxy:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(5)
+            thread.join(60)
         for sock in (self._listener, *self._open):
             sock.close()
 

@@ -32,7 +32,7 @@ class Running:
         self.process.send_signal(number)
         assert self.process.stdout is not None
         self.lines += self.process.stdout
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def sandbox(*flags: str) -> Iterator[Running]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         signal.signal(signal.SIGINT, before)
-        limit = threading.Timer(150, process.kill)
+        limit = threading.Timer(600, process.kill)
         limit.start()
         try:
             yield Running(process)

@@ -21,6 +21,7 @@ from dpunetop.kube.keys import Key, Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of, uid_of, version_of
 from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
+from dpunetop.kube.selectors import matches, parse_selector
 from dpunetop.runtime.cache.store import Indexer
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.documents import Page
@@ -268,7 +269,7 @@ class ScriptedCluster:
                 stored["spec"].pop("unschedulable", None)
 
 
-class ScriptedReadings(ReadsByName):
+class ScriptedWatches(ReadsByName):
     """Caches that show what the clusters hold; what `silent` has for a cluster, or `unread` for a plural in it, is
     raised instead."""
 
@@ -293,7 +294,7 @@ class ScriptedReadings(ReadsByName):
         self._still.clear()
 
     @contextmanager
-    def reading(self, key: Key) -> Iterator[ScriptedReadings]:
+    def reading(self, key: Key) -> Iterator[ScriptedWatches]:
         self.asked, self.waker = set(), Waker(self.enqueue, key)
         yield self
 
@@ -330,14 +331,14 @@ class ScriptedReadings(ReadsByName):
 class ScriptedLister:
     """See `Reader.unwoken`."""
 
-    def __init__(self, readings: ScriptedReadings, cluster: str, selection: Selection) -> None:
-        self._readings, self._cluster, self._selection = readings, cluster, selection
+    def __init__(self, watches: ScriptedWatches, cluster: str, selection: Selection) -> None:
+        self._watches, self._cluster, self._selection = watches, cluster, selection
 
     def get(self, namespace: str, name: str) -> Any:
-        return self._readings.get(self._cluster, self._selection, namespace, name)
+        return self._watches.get(self._cluster, self._selection, namespace, name)
 
     def by_index(self, index: str, value: str) -> Any:
-        return self._readings.by_index(self._cluster, self._selection, index, value)
+        return self._watches.by_index(self._cluster, self._selection, index, value)
 
 
 def _no_answer(*request: Any) -> Obj:
@@ -345,11 +346,12 @@ def _no_answer(*request: Any) -> Obj:
 
 
 def _selects(selection: Selection, obj: Obj) -> bool:
-    labels = [pair.partition("=") for pair in selection.label_selector.split(",") if pair]
+    wanted = parse_selector(selection.label_selector) if selection.label_selector else {}
+    assert wanted is not None, selection
     fields = [pair.partition("=") for pair in selection.field_selector.split(",") if pair]
     return (
         selection.namespace in ("", namespace_of(obj))
-        and all(labels_of(obj).get(key) == value for key, _, value in labels)
+        and (not wanted or matches(wanted, labels_of(obj)))
         and all(_at(obj, path) == value for path, _, value in fields)
     )
 

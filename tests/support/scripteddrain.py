@@ -10,7 +10,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
 from dpunetop.controllers.drain.failures import Failures
-from dpunetop.controllers.drain.gather_host import FirstLooks, HostSources
+from dpunetop.controllers.drain.gather_host import FirstSyncWaits, HostSources
 from dpunetop.controllers.drain.hosts import MANAGER, Hosts
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
@@ -42,7 +42,8 @@ from dpunetop.kube.keys import (
 )
 from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.cluster import Clusters, Health, Reach
+from dpunetop.runtime.cluster import Health, Reach
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.latency import Bulkhead
@@ -50,7 +51,7 @@ from dpunetop.runtime.reading import NotEngaged
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows
 from support.objects import NAMESPACE, config, node
-from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings
+from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedWatches
 
 KEY = Key(INFRA, NAMESPACE, "sample")
 TENANT = f"tenant/{NAMESPACE}/sample"
@@ -76,7 +77,7 @@ class World:
         self.bulkhead = Bulkhead(1, lambda cluster: cluster in self.slow)
         fuse = Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, fuse, self._time) for name in (INFRA, TENANT))
-        self.readings = ScriptedReadings(self.infra, self.tenant)
+        self.watches = ScriptedWatches(self.infra, self.tenant)
         self.executor = Executor(
             self._client, OpenGate(), cast(Any, SimpleNamespace(emit=self.told.append)), self.clock
         )
@@ -93,7 +94,7 @@ class World:
         absences = NodeAbsences(self.inquiries, self._client, self.clock)
         evictions = Evictions(self.inquiries, self._client, self.clock)
         self.terms, infra = Epoch(self.clock, MANAGER), InfraHealth(lambda: self.infra_health, self.clock)
-        leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
+        leases, first_looks = Leases(self.clock), FirstSyncWaits(self.clock)
         sources = HostSources(
             clusters, absences, self.terms, self.executor.newest, evictions, infra, leases, first_looks
         )
@@ -106,9 +107,9 @@ class World:
         self.pairs = Pairs(installation, self.executor, drain_store, task_runner, failures, "image", infra)
         self.woken = set[Key]()
         drain_store.connect(self.woken.add, self.woken.add)
-        self.readings.enqueue = self.woken.add
+        self.watches.enqueue = self.woken.add
         for each in (self.hosts, self.pairs):
-            each.read_through(cast(Any, self.readings))
+            each.read_through(cast(Any, self.watches))
 
     def settle(self) -> float | None:
         """Look again and again until nobody writes or wakes; when the host wants to be looked at again."""
@@ -262,9 +263,9 @@ class World:
     # --- inside ---
 
     def _client(self, name: str) -> Any:
-        if name in self.readings.silent:
+        if name in self.watches.silent:
             raise NotEngaged(name)
-        return self.readings.clusters[name]
+        return self.watches.clusters[name]
 
     def _time(self) -> str:
         return self.clock.now().isoformat()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError, Invalid, Unreachable
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import INITIAL_EVENTS_END, WatchEvent
+from dpunetop.runtime.cache.workers import Workers
 
 NOT_SERVED = Invalid(422, "Invalid", "sendInitialEvents is forbidden for watch")
 
@@ -73,7 +75,7 @@ class Gate:
         self._latch.set()
 
     def until_open(self) -> None:
-        assert self._latch.wait(20), "a gate stayed shut"
+        assert self._latch.wait(60), "a gate stayed shut"
 
 
 Part = Page | WatchEvent | ApiError | Hang | Gate
@@ -147,13 +149,13 @@ class ScriptedSource:
     def until_asked(self, times: int) -> list[str]:
         """Wait until so many requests came; returns them all."""
         with self._guard:
-            assert self._guard.wait_for(lambda: len(self.asked) >= times, timeout=5), self.asked
+            assert self._guard.wait_for(lambda: len(self.asked) >= times, timeout=60), self.asked
             return list(self.asked)
 
     def until_hanging(self, readers: int = 1) -> None:
         """Wait until so many readers wait for something to come."""
         with self._guard:
-            assert self._guard.wait_for(lambda: len(self._hanging) >= readers, timeout=5), self.asked
+            assert self._guard.wait_for(lambda: len(self._hanging) >= readers, timeout=60), self.asked
 
     def _ask(self, what: str) -> None:
         with self._guard:
@@ -181,7 +183,7 @@ class ScriptedSource:
         with self._guard:
             self._hanging.append(latch)
             self._guard.notify_all()
-        assert latch.wait(20), "a script hung to its end"
+        assert latch.wait(60), "a script hung to its end"
         raise Unreachable(0, "Reset", "connections closed")
 
 
@@ -245,7 +247,7 @@ class LossySource:
 
     def until_open(self, watches: int = 1) -> None:
         with self._guard:
-            assert self._guard.wait_for(lambda: self.open >= watches, timeout=5), self.asked
+            assert self._guard.wait_for(lambda: self.open >= watches, timeout=60), self.asked
 
     heard_at = -math.inf
 
@@ -293,7 +295,7 @@ class LossySource:
 
     def _news(self, cuts: int, position: int) -> tuple[list[WatchEvent], int]:
         with self._guard:
-            assert self._guard.wait_for(lambda: self._cuts != cuts or self._version > position, timeout=20)
+            assert self._guard.wait_for(lambda: self._cuts != cuts or self._version > position, timeout=60)
             if self._cuts != cuts and self._cut is not None:
                 raise self._cut
             news = [_copied(event) for version, event in self._history if version > position]
@@ -329,3 +331,11 @@ class LossySource:
 
 def _copied(event: WatchEvent) -> WatchEvent:
     return WatchEvent(event.type, jsonio.deep_copy(event.object))
+
+
+def until_ended(workers: Workers[Any]) -> None:
+    """Wait until no thread of workers that are to end is left: one of them may start another for what is queued."""
+    deadline = time.monotonic() + 60
+    while threads := workers.alive():
+        assert time.monotonic() < deadline, threads
+        threads[0].join(0.2)

@@ -11,8 +11,8 @@ from typing import Any
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.requests import Request
-from dpunetop.runtime.client.pace import Pace
-from dpunetop.runtime.client.transport import Pool, Response, error_of
+from dpunetop.runtime.client.streamdeadline import StreamDeadline
+from dpunetop.runtime.client.transport import CallOptions, Pool, Response, error_of
 from support.clock import FakeClock
 
 
@@ -28,9 +28,7 @@ def status_object(code: int, reason: str, **members: Any) -> Mapping[str, Any]:
 @dataclass(frozen=True)
 class Sent:
     request: Request
-    timeout_seconds: float
-    pool: Pool
-    connect_seconds: float | None = None
+    options: CallOptions
 
 
 class ScriptedTransport:
@@ -45,6 +43,7 @@ class ScriptedTransport:
         self.credential_number = 0
         self.sent: list[Sent] = []
         self.cut_silent: list[float] = []
+        self.closed_unused = 0
         self.took: list[float] = []  # seconds of each call, by `clock`
         self.clock: FakeClock | None = None
         self._answers = list(answers)
@@ -54,14 +53,8 @@ class ScriptedTransport:
     def targets(self) -> list[str]:
         return [sent.request.target for sent in self.sent]
 
-    def call(
-        self,
-        request: Request,
-        timeout_seconds: float,
-        pool: Pool = Pool.CALLS,
-        connect_seconds: float | None = None,
-    ) -> Response:
-        self.sent.append(Sent(request, timeout_seconds, pool, connect_seconds))
+    def call(self, request: Request, options: CallOptions) -> Response:
+        self.sent.append(Sent(request, options))
         if self.clock is not None:
             self.clock.step(self.took.pop(0))
         answer = self._answers.pop(0)
@@ -71,8 +64,10 @@ class ScriptedTransport:
         return answer
 
     @contextmanager
-    def stream(self, request: Request, pace: Pace | None = None, wake: Any = None) -> Iterator[Iterator[bytes]]:
-        self.sent.append(Sent(request, 0.0, Pool.WATCHES))
+    def stream(
+        self, request: Request, deadline: StreamDeadline | None = None, wake: Any = None
+    ) -> Iterator[Iterator[bytes]]:
+        self.sent.append(Sent(request, CallOptions(0.0, Pool.WATCHES)))
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError):
             raise answer
@@ -80,8 +75,11 @@ class ScriptedTransport:
             raise error_of(answer)
         yield iter(answer)
 
-    def cut_silent_streams(self, since: float) -> None:
+    def leave_silent(self, since: float) -> None:
         self.cut_silent.append(since)
+
+    def close_unused(self) -> None:
+        self.closed_unused += 1
 
     def renew_credential(self, refused: int) -> bool:
         return self._renewals.pop(0)

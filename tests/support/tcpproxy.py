@@ -53,14 +53,15 @@ class TcpProxy:
     ) -> None:
         with self._guard:
             self._is_over = True
-            links = list(self._links)
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for link in links:
+        accepting, *others = self._threads
+        accepting.join(60)  # so that no link comes after these
+        for link in list(self._links):
             link.end(Cut.FIN)
-        for thread in list(self._threads):
-            thread.join(5)
+        for thread in (*others, *self._threads):
+            thread.join(60)
 
     def swallow(self) -> int:
         """Lose what the connections bring that there are now; how many there are."""
@@ -85,7 +86,7 @@ class TcpProxy:
                 near, _ = self._listener.accept()
                 try:
                     link = _Link(near, socket.create_connection(self._server))
-                except ConnectionRefusedError:
+                except OSError:  # of this one; the next is accepted
                     near.close()
                     continue
                 with self._guard:

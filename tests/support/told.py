@@ -33,7 +33,7 @@ class Told:
             self.troubles += 1
             self._cond.notify_all()
 
-    def until(self, holds: Callable[[Told], bool], timeout_seconds: float = 5) -> None:
+    def until(self, holds: Callable[[Told], bool], timeout_seconds: float = 60) -> None:
         """Wait until `holds`."""
         with self._cond:
             assert self._cond.wait_for(lambda: holds(self), timeout=timeout_seconds), (

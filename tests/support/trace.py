@@ -84,8 +84,7 @@ class Trace:
     def __init__(self, file: Path | None = None) -> None:
         self._changed = threading.Condition()  # guards _entries and the order of lines
         self._entries: list[TraceEntry] = []
-        # Open for as long as the trace is: `close` ends it, which a `with` here would do at once.
-        self._file: BinaryIO | None = None if file is None else open(file, "ab", buffering=0)  # noqa: SIM115
+        self._file: BinaryIO | None = None if file is None else file.open("ab", buffering=0)  # until `close`
 
     def __enter__(self) -> Self:
         return self

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dpunetop.domain import names
+from dpunetop.domain.ovnkube.pod import newest_template, proven_template
 from dpunetop.domain.pairing.entries import idle_pods
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.kube.conditions import condition_of
@@ -19,7 +20,6 @@ from dpunetop.kube.keys import (
     CONFIGMAPS,
     DAEMONSETS,
     DEPLOYMENTS,
-    NAMESPACES,
     NODES,
     PODS,
     SECRETS,
@@ -38,6 +38,8 @@ from dpunetop.sandbox.world import World
 T = TypeVar("T")
 
 POLL_SECONDS = 0.05
+PATIENCE = 120.0
+"""For what comes at once, as a rule: only a fault takes longer, however busy the machine."""
 ACCOUNT = "dpu-network-operator"
 OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
     (SECRETS, names.OVN_CERT),
@@ -53,7 +55,7 @@ OUR_OBJECTS: tuple[tuple[Resource, str], ...] = (
 COPIES = OUR_OBJECTS[:1] + OUR_OBJECTS[3:5]
 
 
-def eventually(look: Callable[[], T], holds: Callable[[T], object], within: float = 45.0) -> T:
+def eventually(look: Callable[[], T], holds: Callable[[T], object], within: float = PATIENCE) -> T:
     """Look until `holds`; what was seen then. Raises: TimeoutError with what was seen last."""
     deadline = time.monotonic() + within
     while True:
@@ -206,8 +208,13 @@ class Trial:
     def ready(self, **spec: Any) -> None:
         """All of the user's steps, until the DpuClusterConfig is Ready, and nothing is left to tidy up."""
         self.quick_start(**spec)
-        self.wait("Ready", "True", within=40.0)
+        self.settled()
+
+    def settled(self) -> None:
+        """Wait until the DpuClusterConfig is Ready, and what comes after that, tidying up and noting, is done."""
+        self.wait("Ready", "True")
         eventually(lambda: idle_pods(self.get(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES) or None), lambda left: not left)
+        eventually(lambda: self.get(DAEMONSETS, names.OVNKUBE_NODE), _is_noted)
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
@@ -243,7 +250,7 @@ class Trial:
         """A condition of the DpuClusterConfig; `{}` if there is none."""
         return dict(condition_of(self.config(), type_) or {})
 
-    def wait(self, type_: str, status: str, reason: str | None = None, within: float = 45.0) -> dict[str, Any]:
+    def wait(self, type_: str, status: str, reason: str | None = None, within: float = PATIENCE) -> dict[str, Any]:
         """Wait for a condition, with that reason if one is given. Raises: TimeoutError with all conditions."""
 
         def holds(config: Obj) -> bool:
@@ -266,7 +273,7 @@ class Trial:
         all_ = self.infra.list_all(f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events")
         return [event for event in all_ if (event.get("regarding") or {}).get("name") == self.names.name]
 
-    def wait_event(self, reason: str, *words: str, within: float = 45.0) -> Obj:
+    def wait_event(self, reason: str, *words: str, within: float = PATIENCE) -> Obj:
         """Wait for an Event of that reason whose note has all `words`."""
 
         def first(events: list[Obj]) -> Obj | None:
@@ -292,7 +299,11 @@ class Trial:
     # --- the end ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take everything away, whether or not an operator runs."""
+        """Take away what acts or is seen by others, whether or not an operator runs.
+
+        The namespaces stay with what is plain content: to delete one takes a fifth of a trial's requests, most of them
+        about kinds of which it has nothing.
+        """
         self._drop(self.path(names.DPUCLUSTERCONFIGS, self.names.name), finalized=True)
         self._drop(self.path(DAEMONSETS, names.OVNKUBE_NODE))
         for pod in self.pods():
@@ -301,15 +312,12 @@ class Trial:
             self._drop(self.path(NODES, node))
         self._drop(self.path(names.MACHINECONFIGPOOLS, self.pool))  # after its nodes: they run what goes with it
         self._drop(self.path(names.MACHINECONFIGS, names.machine_config_name(self.pool)))
-        if self.namespace == self.names.name:
-            self._drop(self.path(NAMESPACES, self.namespace))
         self._drop_protections()
         for host in self.names.pairs.values():
             self._gone_from_tenant(get(names.NODEMAINTENANCES, "", names.maintenance_name(host)).target)
             self._gone_from_tenant(get(NODES, "", host).target)
         for name in (names.OVNKUBE_NODE, names.OVNKUBE_MASTER):
             self._gone_from_tenant(self.tenant_path(DAEMONSETS, name))
-        self._gone_from_tenant(get(NAMESPACES, "", self.tenant_namespace).target)
 
     def _drop_protections(self) -> None:
         namespace = self.world.quick_start.namespace
@@ -334,6 +342,11 @@ class Trial:
         seeded = self.world.quick_start.tenant_namespace
         path = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{seeded}/roles/{ACCOUNT}"
         return list(self.tenant.get(path)["rules"])
+
+
+def _is_noted(daemonset: Obj) -> bool:
+    """Whether it is known that a DPU serves with the newest template."""
+    return not daemonset or proven_template(daemonset) == newest_template(daemonset)
 
 
 def _mark(obj: Obj) -> tuple[str, str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.doctor import cluster, credentials, model, nodes, rights, tenants
+from dpunetop.domain.doctor import cluster, credentials, model, nodes, pools, rights, tenants
 
 Site = tuple[str, str, int]
 """Module, what is said there, and the line."""
 
-_ROOMS = (cluster, credentials, nodes, rights, tenants)
+_ROOMS = (cluster, credentials, nodes, pools, rights, tenants)
 _SAID = ("ok", "warn", "fail")
 _UNSEEN = model.NotLookedAt.__name__
 

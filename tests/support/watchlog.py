@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -18,7 +18,8 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.controlplane import ControlPlane
 
-_SECONDS = 600.0
+_SECONDS = 3600.0
+_LATE_SECONDS = 120.0
 
 
 class Place(NamedTuple):
@@ -55,8 +56,9 @@ class WatchLog:
     """
 
     def __init__(self, *followed: tuple[ControlPlane, Sequence[Resource]]) -> None:
-        self._guard = threading.Lock()  # guards _seen
+        self._guard = threading.Condition()  # guards the two below
         self._seen: list[Seen] = []
+        self._latest: dict[Place, Seen] = {}
         self._watches = [_Watch(self, plane, resource) for plane, resources in followed for resource in resources]
 
     def __enter__(self) -> Self:
@@ -73,11 +75,20 @@ class WatchLog:
         """Remember one state."""
         with self._guard:
             self._seen.append(seen)
+            self._latest[seen.place] = seen
+            self._guard.notify_all()
 
     def story(self) -> Story:
-        """All that was seen until now."""
+        """All that has happened until now: what a server has done before is waited for."""
+        for watch in self._watches:
+            watch.catch_up()
         with self._guard:
             return Story(sorted(self._seen, key=lambda seen: seen.at))
+
+    def until_told(self, holds: Callable[[Mapping[Place, Seen]], bool]) -> None:
+        """Wait until the newest states of all objects are such."""
+        with self._guard:
+            assert self._guard.wait_for(lambda: holds(self._latest), _LATE_SECONDS), "a watch tells no more"
 
 
 class Story:
@@ -131,8 +142,7 @@ class _Watch:
         self._thread = threading.Thread(target=self._run, name=f"watchlog-{plane.spec.name}-{resource.plural}")
 
     def start(self) -> None:
-        path = get(self.resource, "", "").target.rstrip("/")
-        listed = self._plane.admin.get(path)
+        path, listed = self._path, self._plane.admin.get(self._path)
         for item in listed["items"]:
             self._tell(item, is_gone=False, listed=True)
         version = listed["metadata"]["resourceVersion"]
@@ -141,6 +151,23 @@ class _Watch:
         self._connection.request("GET", f"{path}?{query}", headers={"Accept": "application/json"})
         self._answer = self._connection.getresponse()
         self._thread.start()
+
+    def catch_up(self) -> None:
+        """Wait until it has told what the server shows now; of one that is over, there is no more to come."""
+        if self._over.is_set() or self.was_cut:
+            return
+        listed = self._plane.admin.get(self._path)
+        there = {self._place(item): int(item["metadata"]["resourceVersion"]) for item in listed["items"]}
+        kind, version = (self._plane.spec.name, self.resource.plural), int(listed["metadata"]["resourceVersion"])
+
+        def is_told(latest: Mapping[Place, Seen]) -> bool:
+            ours = {place: seen for place, seen in latest.items() if place[:2] == kind}
+            gone = (seen for place, seen in ours.items() if place not in there)
+            return all(place in ours and ours[place].revision >= least for place, least in there.items()) and all(
+                seen.obj is None or seen.revision > version for seen in gone
+            )
+
+        self._log.until_told(is_told)
 
     def close(self) -> None:
         self._over.set()
@@ -161,10 +188,16 @@ class _Watch:
         self.was_cut = not self._over.is_set()
 
     def _tell(self, obj: dict[str, Any], *, is_gone: bool, listed: bool = False) -> None:
+        revision = int(obj["metadata"]["resourceVersion"])
+        self._log.add(Seen(self._place(obj), None if is_gone else obj, obj, revision, time.monotonic(), listed))
+
+    @property
+    def _path(self) -> str:
+        return get(self.resource, "", "").target.rstrip("/")
+
+    def _place(self, obj: Obj) -> Place:
         metadata = obj["metadata"]
-        place = Place(self._plane.spec.name, self.resource.plural, metadata.get("namespace", ""), metadata["name"])
-        revision = int(metadata["resourceVersion"])
-        self._log.add(Seen(place, None if is_gone else obj, obj, revision, time.monotonic(), listed))
+        return Place(self._plane.spec.name, self.resource.plural, metadata.get("namespace", ""), metadata["name"])
 
 
 def _connect(plane: ControlPlane) -> http.client.HTTPSConnection:

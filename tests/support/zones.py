@@ -11,8 +11,8 @@ from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.names import OVNKUBE_CONFIG, OVNKUBE_CONTROLLER, OVNKUBE_NODE_ENTRIES, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube.interconnect import InterconnectHashes, InterconnectInput, interconnect_daemonset
 from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
+from dpunetop.sandbox.realovn.clock import KubeletClock
 from dpunetop.sandbox.realovn.datapath import Dpu
-from dpunetop.sandbox.realovn.pace import Pace
 from dpunetop.sandbox.realovn.pods import Pod
 from dpunetop.sandbox.realovn.podspec import Identity
 from support.tenants import openshift
@@ -21,7 +21,7 @@ DPU = "bf2-worker-1"
 OWNER = Owner({"metadata": {"name": "c", "namespace": "default", "uid": "cr"}}, "0123")
 PARTS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb")
 # A kubelet that is ten times as fast, and scripts that look as much more often.
-FAST = Pace(0.1)
+FAST = KubeletClock(0.1)
 FAST_SCRIPTS = {"DPUNETOP_POLL_SECONDS": "0.2", "DPUNETOP_GRACE_SECONDS": "2", "DPUNETOP_ROTATE_SECONDS": "0.5"}
 
 

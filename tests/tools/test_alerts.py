@@ -45,6 +45,7 @@ DEPTH = f'workqueue_depth{{{JOB},name="drain",controller="drain",priority=""}}'
 REQUESTS = f'rest_client_requests_total{{{JOB},host="api",method="GET",code="%s"}}'
 EXPIRY = f'dpunetop_tenant_credential_expiry_timestamp_seconds{{{JOB},namespace="n",name="c"}}'
 KUBECONFIG = f'dpunetop_tenant_kubeconfig_expiry_timestamp_seconds{{{JOB},namespace="n",name="c"}}'
+CERTIFICATES = f'dpunetop_certificate_expiry_timestamp_seconds{{{JOB},namespace="n",name="c",certificate="ovn-cert"}}'
 OWN_EXPIRY = f'dpunetop_operator_credential_expiry_timestamp_seconds{{{JOB},pod="a"}}'
 NETWORKS = f'dpunetop_hosts_without_network{{{JOB},namespace="n",name="c"}}'
 UNKNOWN = f'dpunetop_hosts_unknown{{{JOB},namespace="n",name="c"}}'
@@ -100,6 +101,12 @@ CASES: dict[str, Case] = {
     "DpunetopNotReady": Case(
         80, CONFIG, {SAYS % ("Ready", "False", "HostAbsent"): "1x90"}, {SAYS % ("Ready", "True", "AllReady"): "1x90"}
     ),
+    "DpunetopCertificateExpires": Case(
+        20, f'{CONFIG}certificate="ovn-cert",', {CERTIFICATES: f"{6 * DAY}x60"}, {CERTIFICATES: f"{8 * DAY}x60"}
+    ),
+    "DpunetopCertificateExpiresToday": Case(
+        5, f'{CONFIG}certificate="ovn-cert",', {CERTIFICATES: f"{DAY // 2}x60"}, {CERTIFICATES: f"{2 * DAY}x60"}
+    ),
     "DpunetopKubeconfigExpires": Case(20, CONFIG, {KUBECONFIG: f"{6 * DAY}x60"}, {KUBECONFIG: f"{8 * DAY}x60"}),
     "DpunetopKubeconfigExpiresToday": Case(5, CONFIG, {KUBECONFIG: f"{DAY // 2}x60"}, {KUBECONFIG: f"{2 * DAY}x60"}),
     "DpunetopOwnCredentialExpires": Case(10, 'pod="a",', {OWN_EXPIRY: "700x60"}, {OWN_EXPIRY: f"{DAY}x60"}),
@@ -126,7 +133,7 @@ def run(promtool: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(promtool), *words], capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_promtool_has_nothing_to_object(promtool: Path, rule_file: Path) -> None:
+def test_promtool_accepts_the_rules(promtool: Path, rule_file: Path) -> None:
     said = run(promtool, "check", "rules", "--lint-fatal", str(rule_file))
     assert said.returncode == 0, said.stdout + said.stderr
 
@@ -145,7 +152,7 @@ def scenario(alert: str, case: Case, series: dict[str, str], *, expected: list[O
     }
 
 
-def test_each_alert_fires_on_what_it_is_for_and_is_quiet_otherwise(promtool: Path, rule_file: Path) -> None:
+def test_each_alert_fires_in_its_case_and_not_in_the_quiet_one(promtool: Path, rule_file: Path) -> None:
     severities = {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
     tests = []
     for alert, case in CASES.items():

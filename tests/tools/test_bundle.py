@@ -43,12 +43,12 @@ def validate(installers: Path, folder: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run([installers / "olm", "validate", folder], capture_output=True, text=True, check=False)
 
 
-def test_the_validators_have_nothing_to_say(installers: Path) -> None:
+def test_the_validators_accept_the_bundle(installers: Path) -> None:
     said = validate(installers, BUNDLE)
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
-def test_the_validators_would_say_it(installers: Path, tmp_path: Path) -> None:
+def test_the_validators_report_a_broken_bundle(installers: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(BUNDLE, tmp_path / "bundle")
     wrong = version()
     wrong["spec"]["customresourcedefinitions"]["owned"][0]["version"] = "v2"
@@ -104,7 +104,7 @@ def test_it_grants_the_operator_what_the_manifests_grant() -> None:
     assert {each["serviceAccountName"] for each in [*spec["permissions"], *spec["clusterPermissions"]]} == {"dpunetop"}
 
 
-def test_what_holds_in_more_namespaces_than_the_manifests_say_is_what_the_description_names() -> None:
+def test_the_description_names_the_rights_that_the_bundle_grants_in_more_namespaces_than_the_manifests() -> None:
     elsewhere = [
         each
         for each in installed()

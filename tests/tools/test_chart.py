@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.components import Spec
 from support.controlplanes import StartControlPlane
 
 pytestmark = pytest.mark.timeout(900)
@@ -136,7 +136,7 @@ def test_a_value_that_would_go_wrong_silently_is_refused_by_name(helm: Run, opti
     assert words in said.stderr
 
 
-def test_helm_has_nothing_to_object(helm: Run) -> None:
+def test_helm_lint_accepts_the_chart(helm: Run) -> None:
     said = helm("lint", "--strict", str(CHART), *IMAGE)
     assert said.returncode == 0, said.stdout
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.components import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.processes import reserve_port
@@ -104,7 +104,7 @@ def scraping(program: Path, folder: Path, target: str, token: str) -> Iterator[i
 
 def answer(port: int, query: str) -> list[Any]:
     """What Prometheus says to a query; nothing while it does not answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/api/v1/query?" + urllib.parse.urlencode({"query": query}))
         said = connection.getresponse()
@@ -119,7 +119,7 @@ def answer(port: int, query: str) -> list[Any]:
 
 @pytest.mark.parametrize(("title", "query"), QUERIES, ids=[title for title, _ in QUERIES])
 def test_each_query_returns_data(prometheus: int, title: str, query: str) -> None:
-    assert eventually(lambda: answer(prometheus, query), bool, within=60.0), title
+    assert eventually(lambda: answer(prometheus, query), bool), title
 
 
 KNOWN = """
@@ -148,5 +148,5 @@ def test_grafanas_own_model_knows_each_field() -> None:
 
 def test_a_series_names_the_namespace_of_the_config_and_not_that_of_the_operator(prometheus: int) -> None:
     query = f'dpunetop_hosts_without_network{{job="{JOB}"}}'
-    (found,) = eventually(lambda: answer(prometheus, query), bool, within=60.0)
+    (found,) = eventually(lambda: answer(prometheus, query), bool)
     assert found["metric"]["namespace"] == NAMESPACE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shlex
@@ -16,7 +17,8 @@ import pytest
 import yaml
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec
+from dpunetop.sandbox.components import API_ONLY, Spec
+from dpunetop.sandbox.controlplane import ControlPlane
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -61,6 +63,16 @@ def test_the_site_is_built_strictly() -> None:
     said = subprocess.run(["make", "docs"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
     assert (ROOT / "site" / "troubleshooting" / "index.html").is_file()
+    shown = html.unescape(re.sub("<[^>]+>", "", (ROOT / "site" / "engine" / "index.html").read_text()))
+    assert (ROOT / "examples" / "greeter.py").read_text().splitlines()[0] in shown
+
+
+def test_the_plots_are_those_of_the_stored_baseline(tmp_path: Path) -> None:
+    said = subprocess.run(["make", ".venv-docs/.ready"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    subprocess.run([ROOT / ".venv-docs" / "bin" / "python", "hack/plots.py", tmp_path], cwd=ROOT, check=True)
+    drawn = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert drawn == {path.name: path.read_bytes() for path in (DOCS / "plots").iterdir()}
 
 
 def test_few_commands_are_excepted_and_each_has_a_reason() -> None:

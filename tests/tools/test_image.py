@@ -87,6 +87,6 @@ def test_neither_pip_nor_the_sandbox_is_in_it(image: Path) -> None:
     assert [name for name in ("pip", "dpunetop/sandbox", "kubernetes/aio") if (packages / name).exists()] == []
 
 
-def test_nobody_but_its_owner_writes_it(image: Path) -> None:
+def test_only_the_owner_may_write_the_installed_files(image: Path) -> None:
     app = image / "opt" / "app"
     assert [path for path in app.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o022] == []

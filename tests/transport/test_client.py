@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from dpunetop.base.clock import RealClock
 from dpunetop.kube.errors import ApiError, Gone, TooManyRequests, Unreachable
 from dpunetop.kube.keys import LEASES, NODES, TOKENREVIEWS
-from dpunetop.kube.requests import Selection
+from dpunetop.kube.requests import Request, Selection
 from dpunetop.kube.watch import interpret
 from dpunetop.runtime.client.client import CALL_SECONDS, Client
-from dpunetop.runtime.client.transport import TokenFile, Transport
+from dpunetop.runtime.client.transport import CallOptions, Pool, TokenFile, Transport
 from support.lyingserver import Asked, LyingServer, Wire
 
 NODE = {"metadata": {"name": "dpu-1", "resourceVersion": "7"}}
@@ -52,9 +53,9 @@ def test_of_requests_in_flight_when_a_token_changes_none_fails(
         if asked.headers["authorization"] == "Bearer new":
             wire.json(200, NODE)
             return
-        if all_there.wait(20) == 0:
+        if all_there.wait(60) == 0:
             file.write_text("new")
-        all_there.wait(20)
+        all_there.wait(60)
         wire.answer(401, b"")
 
     with LyingServer(only_new) as server:
@@ -81,7 +82,7 @@ def test_a_probe_that_met_a_token_that_has_changed_since_asks_again(
         wire.answer(200 if known else 401, b"ok")
 
     with LyingServer(only_new) as server:
-        client_of(connect(server, TokenFile(str(file)))).probe(5.0)
+        client_of(connect(server, TokenFile(str(file)))).probe(60.0)
     assert [asked.headers["authorization"] for asked in server.asked] == ["Bearer old", "Bearer new"]
 
 
@@ -89,11 +90,11 @@ def test_a_server_that_takes_longer_for_each_answer_than_a_connection_may_take_t
     connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
 ) -> None:
     def slow(wire: Wire, asked: Asked) -> None:
-        if wire.pause(2.2):
+        if wire.pause(6.6):
             wire.answer(200, b"ok")
 
     with LyingServer(slow) as server:
-        client_of(connect(server)).probe(2.0)
+        client_of(connect(server)).probe(6.0)
         assert len(server.asked) == 2
 
 
@@ -108,6 +109,73 @@ def test_a_port_that_takes_connections_and_says_nothing_is_given_up_before_the_t
     assert (caught.value.reason, time.monotonic() - began < CALL_SECONDS / 2) == ("Timeout", True)
 
 
+KEPT = [pool for pool in Pool if pool is not Pool.WATCHES]
+
+
+@pytest.mark.parametrize("pool", KEPT, ids=[pool.name for pool in KEPT])
+def test_no_request_waits_on_a_connection_that_was_kept_when_something_in_between_went_silent(
+    connect: Callable[..., Transport], pool: Pool
+) -> None:
+    known: set[Wire] = set()
+    forgotten: set[Wire] = set()
+
+    def answer(wire: Wire, asked: Asked) -> None:
+        known.add(wire)
+        wire.silence() if wire in forgotten else wire.json(200, {})
+
+    with LyingServer(answer) as server:
+        transport = connect(server)
+        options = CallOptions(CALL_SECONDS, pool)
+        transport.call(Request("GET", "/before"), options)
+        forgotten |= known
+        transport.leave_silent(time.monotonic())
+        assert transport.call(Request("GET", "/after"), options).status == 200
+        assert len(known) == 2
+
+
+class Ahead(RealClock):
+    """The real time, and some more."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.seconds
+
+
+def test_a_probe_closes_the_connections_that_a_burst_of_calls_has_left_but_two(
+    connect: Callable[..., Transport], client_of: Callable[[Transport], Client]
+) -> None:
+    clock, burst = Ahead(), 6
+    all_there, wires = threading.Barrier(burst), list[Wire]()
+
+    def answer(wire: Wire, asked: Asked) -> None:
+        if asked.target == "/readyz":
+            wire.answer(200, b"ok")
+            return
+        wires.append(wire)
+        all_there.wait(60)
+        wire.json(200, NODE)
+
+    with LyingServer(answer) as server:
+        client = client_of(connect(server, clock=clock))
+
+        def new_connections() -> int:
+            before = set(wires)
+            threads = [threading.Thread(target=client.get, args=(NODES, "", "dpu-1")) for _ in range(burst)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60)
+            return len(set(wires) - before)
+
+        assert new_connections() == burst
+        client.probe(5.0)
+        assert new_connections() == 0
+        clock.seconds = 60.0
+        client.probe(5.0)
+        assert new_connections() == burst - 2
+
+
 @pytest.mark.parametrize("lives", [True, False])
 def test_a_server_that_is_not_ready_is_asked_whether_it_lives(
     connect: Callable[..., Transport], client_of: Callable[[Transport], Client], lives: bool
@@ -118,7 +186,7 @@ def test_a_server_that_is_not_ready_is_asked_whether_it_lives(
         wire.answer(200 if asked.target == "/livez" and lives else 500, b"[-]shutdown failed: reason withheld")
 
     with LyingServer(ending) as server, nullcontext() if lives else pytest.raises(ApiError, match="shutdown failed"):
-        client_of(connect(server)).probe(5.0)
+        client_of(connect(server)).probe(60.0)
     assert [asked.target for asked in server.asked] == ["/readyz", "/readyz", "/livez"]
 
 
@@ -174,7 +242,7 @@ def test_a_renewal_does_not_wait_for_calls_that_hang(
             threading.Event().wait(0.005)
         assert client.for_lease().get(LEASES, "ns", "l") == NODE
         client.close_connections()
-        hanging.join(5)
+        hanging.join(60)
     assert [asked.target.rsplit("/", 1)[-1] for asked in server.asked] == ["dpu-1", "l"]
 
 
@@ -197,4 +265,4 @@ def test_calls_do_not_wait_for_reviews_that_hang_and_those_take_four_connections
         assert client.get(NODES, "", "dpu-1") == NODE
         client.close_connections()
         for thread in hanging:
-            thread.join(5)
+            thread.join(60)

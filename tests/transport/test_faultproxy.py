@@ -22,8 +22,9 @@ import pytest
 from support.faultproxy import FaultProxy, Upstream
 from support.faults import Fault, Phase, Then, WriteCounter, drop_ack, kill, stop
 from support.lyingserver import Answer, Asked, LyingServer, Wire, ca_pem, head
+from support.trial import eventually
 
-SECONDS = 5.0
+SECONDS = 60.0
 CONFIG_MAP = "/api/v1/namespaces/a/configmaps/c"
 
 
@@ -163,13 +164,15 @@ def test_a_connection_carries_one_request_after_another() -> None:
 
 
 def test_an_answer_does_not_wait_for_acknowledgements_of_its_parts() -> None:
+    """The kernel delays an acknowledgement by 0.04 s, each time, where a busy machine delays some answers."""
     with proxied(versioned) as (proxy, _), Client(proxy) as client:
-        took = []
-        for _ in range(20):
+
+        def took() -> float:
             begun = time.monotonic()
             client.ask("GET", CONFIG_MAP)
-            took.append(time.monotonic() - begun)
-        assert statistics.median(took) < 0.03  # the kernel delays an acknowledgement by 0.04 s
+            return time.monotonic() - begun
+
+        eventually(lambda: statistics.median(took() for _ in range(20)), lambda median: median < 0.03)
 
 
 def test_an_event_of_a_watch_arrives_while_the_watch_goes_on() -> None:

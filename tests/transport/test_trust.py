@@ -12,12 +12,13 @@ from dpunetop.base.clock import RealClock
 from dpunetop.kube.errors import Unreachable
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.connection import REREAD_SECONDS
-from dpunetop.runtime.client.transport import Response, Transport
+from dpunetop.runtime.client.transport import CallOptions, Response, Transport
 from support.lyingserver import Asked, LyingServer, Wire, ca_pem
 
 GET = Request("GET", "/api/v1/nodes/one")
 WATCH = Request("GET", "/api/v1/nodes?watch=1")
-PATIENCE = 20.0
+PATIENCE = 60.0
+PATIENT = CallOptions(PATIENCE)
 
 
 class Later(RealClock):
@@ -47,7 +48,7 @@ class Pod:
         self.clock.ahead += REREAD_SECONDS + 1.0
 
     def get(self) -> int:
-        return self.transport.call(GET, PATIENCE).status
+        return self.transport.call(GET, PATIENT).status
 
     def trusts(self, name: str) -> bool:
         return self.transport.anchor_pem.decode().split() == ca_pem(name).split()
@@ -114,7 +115,7 @@ def test_calls_under_way_when_the_ca_changes_are_answered_and_their_connections_
     with served as server:
         pod = Pod(tmp_path, server, connect)
         server.answer = slow
-        call = threading.Thread(target=lambda: answers.append(pod.transport.call(GET, PATIENCE)))
+        call = threading.Thread(target=lambda: answers.append(pod.transport.call(GET, PATIENT)))
         call.start()
         assert arrived.wait(PATIENCE)
         server.answer = honest

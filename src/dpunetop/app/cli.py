@@ -34,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: Sequence[str]) -> int:
     """Run the operator until SIGTERM or SIGINT; a second signal ends it at once.
 
-    Guarantees: a setting that cannot be used is one line on stderr and exit code 2, before anything is started; any end
-        but a clean one leaves by `os._exit`, because threads may be left that must not write any more.
+    Guarantees: an invalid setting is one line on stderr and exit code 2, before anything starts; any unclean end exits
+        through `os._exit`, because threads may be left that must not write.
     Threads: the main one, which alone may set up signals.
     """
     try:
@@ -67,17 +67,17 @@ def _run(settings: Settings) -> int:
 
 
 def _tune() -> None:
-    """Fewer collections of garbage, shorter turns: the lease must be renewed beside lists being decoded."""
+    """Fewer garbage collections and a shorter switch interval, so that the Lease is renewed while lists are decoded."""
     gc.set_threshold(50_000, 20, 100)
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def _wait_for_signals(stop: Stop, ended: Stop) -> None:
-    """A thread of its own waits, because a handler would run within whatever the main thread holds."""
+    """Wait in a thread of its own, because a handler would run under any lock that the main thread holds."""
     while not ended.is_set():
         if signal.sigtimedwait(_SIGNALS, 0.2) is None:
             continue
         if stop.is_set():
             os._exit(128 + signal.SIGTERM)
-        # Beside this one, so that a second signal is seen while the first is being obeyed.
+        # In another thread, so that a second signal is seen while the first is handled.
         threading.Thread(target=stop.set, name="stopping").start()

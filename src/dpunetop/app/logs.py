@@ -1,4 +1,4 @@
-"""Logs: a constant message and fields, one line each, as JSON for machines or aligned for people; on stderr."""
+"""Logs on stderr: a constant message and fields, one line each, as JSON for machines or aligned for people."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def configure(level: str, log_format: str) -> None:
     """Set logging up for this process, with `log_format` `json` or `console`: our own lines from `level` on, those of
     libraries from WARNING on.
 
-    Guarantees: what is not plain data is shown as its `repr`, so whatever hides itself there stays hidden; tracebacks
-        show no local variables.
+    Guarantees: a value that is no plain data is shown as its `repr`, so secrets stay hidden; tracebacks show no local
+        variables.
     Threads: call once, before others log. Logging is safe from any thread; a line of up to `select.PIPE_BUF` bytes is
         written whole, and so is a longer one unless stderr is a pipe whose reader is behind. A line that cannot be
-        written is lost, and stops nobody.
+        written is lost; logging never blocks work.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     is_json = log_format == "json"
@@ -54,31 +54,31 @@ def _shared() -> list[Processor]:
 
 
 def _in_plain_words(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Each text of a line as ASCII without anything that a terminal obeys, and short: some of it strangers wrote."""
+    """Each text of a line as short ASCII without control characters, since some of it is foreign."""
     return {key: printable(value, _LONGEST_TEXT) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def _plain_traceback(text: str) -> str:
-    """A traceback in the same words; its lines are indented, so that none passes for one of the log's own."""
+    """A traceback as ASCII; its lines are indented, so that none looks like a line of the log."""
     lines = (line[:_LONGEST_TEXT] for line in text.split("\n"))
     return "\n".join(" " * (2 + len(line) - len(line.lstrip(" "))) + printable(line, _LONGEST_TEXT) for line in lines)
 
 
 def _write_traceback(out: TextIO, error: ExcInfo) -> None:
-    structlog.dev.plain_traceback(said := io.StringIO(), error)  # the other ways show local variables
+    structlog.dev.plain_traceback(said := io.StringIO(), error)  # the other formatters show local variables
     out.write("\n" + _plain_traceback(said.getvalue().strip("\n")))
 
 
 class _Lines:
     """Writes lines to a file descriptor, each with one call.
 
-    No lock is held meanwhile: whoever writes gives the interpreter's own lock up and may wait 5 ms to have it back, and
-    everybody else who has something to log would wait with it. That one call writes a line whole: POSIX, write().
+    No lock is held meanwhile: a write releases the GIL and may wait 5 ms to get it back, and all other threads that log
+    would wait too. One call writes a line whole: POSIX, write().
     """
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._guard = threading.Lock()  # held over long lines only, so that these do not mix
+        self._guard = threading.Lock()  # only for long lines, so that they do not mix
 
     def msg(self, line: bytes) -> None:
         """Write one line, of any level."""

@@ -1,35 +1,51 @@
-"""What each scrape is told of the fleet: asked of the caches at that moment, so that no number outlives its subject."""
+"""Metrics of the fleet, computed from the caches at each scrape, so that no series outlives its subject."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.sensitive import Sensitive
+from dpunetop.controllers.copies import Ends
 from dpunetop.controllers.drain.store import DrainStore, StepOver
 from dpunetop.domain.dpunode import measures
 from dpunetop.domain.dpunode.measures import Family, Measured, Measurement
 from dpunetop.domain.dpunode.status import DrainStep
 from dpunetop.domain.drain.fleet.roster import Roster
-from dpunetop.domain.tenant.credentialend import end_of_certificate, end_of_token
+from dpunetop.domain.tenant.credentialend import End, end_of_authority, end_of_certificate, end_of_token
 from dpunetop.kube.meta import Obj
-from dpunetop.runtime.client.connection import ClientCertificate, Credential, StaticToken, TokenFile, TokenSource
+from dpunetop.runtime.client.connection import (
+    ClientCertificate,
+    Connection,
+    Credential,
+    StaticToken,
+    TokenFile,
+    TokenSource,
+)
 from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.serving.server import Certificate
 
 OWN_EXPIRY = "dpunetop_operator_credential_expiry_timestamp_seconds"
+CERTIFICATE_EXPIRY = "dpunetop_certificate_expiry_timestamp_seconds"
 FAMILIES: Mapping[str, Family] = {
     **measures.FAMILIES,
-    OWN_EXPIRY: Family("Until when the operator's own credential in infra is good, where that is known.", ()),
+    CERTIFICATE_EXPIRY: Family(
+        "When a certificate expires. Label certificate: metrics, that of /metrics; infra-client and infra-authority, "
+        "of the operator's own kubeconfig; else the object of that name, copied from the tenant.",
+        ("namespace", "name", "certificate"),
+    ),
+    OWN_EXPIRY: Family("When the operator's own credential in infra expires, if that is known.", ()),
 }
 
 
 def drain_steps(metrics: Metrics) -> StepOver:
-    """Who is to be told of each step of a drain that is over. Threads of what it gives: any."""
+    """The callback for each finished step of a drain. Threads: it may be called from any."""
     seconds = metrics.histogram(
         "dpunetop_drain_step_duration_seconds",
-        "Seconds of each step of the drains that the leader has seen end: as lastDrain of a DpuNode names them.",
+        "Seconds of each finished step of a drain that this leader has seen; steps as in lastDrain of a DpuNode.",
         "step",
     )
     for step in DrainStep:
@@ -37,29 +53,72 @@ def drain_steps(metrics: Metrics) -> StepOver:
     return lambda step, took: seconds.observe(took, str(step))
 
 
-class Fleet:
-    """Measures all DpuClusterConfigs, and the operator's own credential.
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """The certificates whose expiry is read at each scrape."""
 
-    A process that does not lead knows the conditions alone: it looks at no pair.
+    connection: Connection
+    """To infra."""
+    serving: Certificate | None
+    """That of /metrics; None: it is served without."""
+    copies: Callable[[], Ends]
+    """Of what is copied from tenants."""
+
+    def ends(self) -> Iterator[tuple[tuple[str, str, str], datetime]]:
+        """Namespace and name of the DpuClusterConfig (or empty), the certificate, and its expiry."""
+        own = (
+            ("metrics", None if self.serving is None else end_of_certificate(self.serving.chain())),
+            ("infra-client", _end_of_client(self.connection.credential)),
+            ("infra-authority", end_of_authority(authorities(self.connection))),
+        )
+        yield from ((("", "", name), end.at) for name, end in own if end is not None)
+        for config, ends in self.copies().items():
+            yield from (((*config, name), end) for name, end in ends.items())
+
+
+def authorities(connection: Connection) -> str:
+    """The current CA of infra; empty: the CAs of the machine, whose expiry is not reported."""
+    path = connection.ca_file
+    renewed = "" if path is None else _text(lambda: path.read_text("ascii", "replace"))
+    return renewed or connection.ca_pem or ""
+
+
+def _end_of_client(credential: Credential) -> End | None:
+    """The expiry of a credential that nothing renews: a client certificate, or a token embedded in the kubeconfig."""
+    match credential:
+        case ClientCertificate(cert_pem=cert_pem):
+            return end_of_certificate(cert_pem)
+        case StaticToken(token):
+            return end_of_token(Sensitive(token.reveal()))
+        case _:
+            return None
+
+
+class Fleet:
+    """Measures all DpuClusterConfigs, the operator's own credential, and certificates.
+
+    A standby reports only the conditions, since it gathers no pairs.
     Threads: any.
     """
 
     def __init__(
-        self, configs: Callable[[], Iterable[Obj]], drain_store: DrainStore, credential: Credential, clock: Clock
+        self, configs: Callable[[], Iterable[Obj]], drain_store: DrainStore, certificates: Certificates, clock: Clock
     ) -> None:
-        """`configs` gives all that the caches show; `credential` is the one for infra."""
+        """`configs` returns all DpuClusterConfigs of the caches."""
         self._configs = configs
         self._drain_store = drain_store
-        self._credential = credential
+        self._certificates = certificates
         self._clock = clock
 
     def register(self, metrics: Metrics) -> None:
-        """Be asked at every scrape; once."""
+        """Register with `metrics`; call it once."""
         metrics.measured(FAMILIES, self._measure)
 
     def _measure(self) -> Iterator[Measurement]:
-        if end := own_end(self._credential):
+        if end := own_end(self._certificates.connection.credential):
             yield Measurement(OWN_EXPIRY, (), end.timestamp())
+        for labels, until in self._certificates.ends():
+            yield Measurement(CERTIFICATE_EXPIRY, labels, until.timestamp())
         fleets = (self._measured(roster) for roster in self._drain_store.rosters())
         yield from measures.measure(self._configs(), fleets, int(self._clock.now().timestamp()))
 
@@ -68,7 +127,7 @@ class Fleet:
 
 
 def own_end(credential: Credential) -> datetime | None:
-    """Until when a credential is good; None: it does not say."""
+    """The expiry of a credential; None: it has none."""
     match credential:
         case TokenFile(path):
             found = end_of_token(Sensitive(_text(lambda: Path(path).read_text(encoding="ascii", errors="replace"))))
@@ -84,7 +143,7 @@ def own_end(credential: Credential) -> datetime | None:
 
 
 def _text(read: Callable[[], str]) -> str:
-    """What it gives now; empty where that fails: whoever uses it says so."""
+    """The current text; empty if the read fails, which the user of the credential reports."""
     try:
         return read()
     except OSError:

@@ -1,4 +1,4 @@
-"""Flags and environment, once, into one frozen value; a wrong one is a line that says what, where and what to do."""
+"""Parses flags and environment into one frozen value; an invalid setting is one line with the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class SettingsError(Exception):
-    """A setting that cannot be used; its text is the one line to show."""
+    """An invalid setting; its text is the one line to show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LeaderElection:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that may be chosen from outside. None: not given, or off."""
+    """All settings of the operator. None: not given, or off."""
 
     kubeconfig: str | None
     namespace: str
@@ -54,9 +54,9 @@ class Settings:
     tenant_namespace: str
     ovnkube_image: str | None
     operator_image: str | None
-    """What the blockers run; None: `ovnkube_image`, else the image of infra's own OVN-Kubernetes."""
+    """The image of the blockers; None: `ovnkube_image`, else the image of infra's own OVN-Kubernetes."""
     allowed_images: AllowedImages | None
-    """Repositories that others may name; None: not given, so that `spec.image` may name those that are in use."""
+    """Allowed image repositories; None: not given, so that `spec.image` may name those in use."""
     metrics: Address | None
     metrics_secure: bool
     metrics_cert_path: str | None
@@ -64,7 +64,7 @@ class Settings:
     leader_election: LeaderElection | None
     max_concurrent_reconciles: int
     resync_seconds: float
-    """After how long a key is looked at again though nothing has woken it, at the latest."""
+    """The resync period of each key."""
     log_level: str
     log_format: str
     tenant_allowed_cidrs: tuple[Network, ...]
@@ -76,7 +76,7 @@ class Settings:
 
 
 def _without_user(text: str) -> str:
-    """All from the first `//` to the last `@` goes: a password may hold either."""
+    """Drop everything from the first `//` to the last `@`, since a password may contain either."""
     scheme, found, rest = text.partition("//")
     _, ends, host = rest.rpartition("@")
     return f"{scheme}//...@{host}" if found and ends else text
@@ -85,7 +85,7 @@ def _without_user(text: str) -> str:
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
     """Read the flags of `run` and their environment variables; flags win.
 
-    Raises: SettingsError for the first value that cannot be used.
+    Raises: SettingsError for the first invalid value.
     """
     given = vars(parser().parse_args(list(arguments)))
 
@@ -132,7 +132,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The flags of `run`; what they may be is said where they are read."""
+    """The flags of `run`; their values are checked where they are read."""
     made = _Parser(prog="dpunetop run", allow_abbrev=False, description="Run the operator.")
     for flag, text in _FLAGS.items():
         optional = "?" if flag in ("leader-elect", "metrics-secure") else None
@@ -265,6 +265,6 @@ def _proxy(text: str, source: str) -> str | None:
         return None
     url = urlsplit(text)
     if url.scheme != "http" or not url.hostname:
-        shown = text.rpartition("@")[2]  # what stands before it may be a password
+        shown = text.rpartition("@")[2]  # the text before it may be a password
         raise SettingsError(f"{source}: {shown!r} is not a proxy URL, such as http://proxy.example:3128")
     return text

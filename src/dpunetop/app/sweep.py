@@ -1,4 +1,4 @@
-"""Removes what is left of DpuClusterConfigs that are gone: looks, writes, looks again, while no operator is at work."""
+"""Removes leftovers of deleted DpuClusterConfigs: reads, writes, reads again, while no operator is at work."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from dpunetop.runtime.client.documents import Page
 
 DONE_EXIT, LEFT_EXIT = 0, 1
 MARGIN_SECONDS = 5.0
-"""How much longer than its duration a Lease must stay as it is before its holder counts as gone."""
+"""How much longer than its duration a Lease must stay unchanged before its holder counts as gone."""
 PATIENCE_SECONDS = 60.0
-"""How long what is going by itself is waited for without anything having changed."""
+"""How long to wait for terminating objects without any change."""
 _DEFAULT_LEASE_SECONDS = 15.0
 _PAUSE_SECONDS = 1.0
 _PAGE = 250
@@ -44,8 +44,8 @@ class Busy(Exception):
     """An operator is at work; the text says which, and what to do."""
 
 
-class Door(Protocol):
-    """What a sweep asks of a cluster; see `Client`."""
+class SweepClient(Protocol):
+    """The requests of a sweep; see `Client`."""
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj:
         """See `Client.get`."""
@@ -62,7 +62,7 @@ class Door(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """All that may be chosen of a sweep."""
+    """The settings of a sweep."""
 
     kubeconfig: str | None
     tenant_kubeconfig: str | None
@@ -72,18 +72,18 @@ class SweepSettings:
 
 
 class Sweeper:
-    """Looks and writes until there is nothing more to do.
+    """Reads and writes until nothing is left to do.
 
-    Guarantees: writes nothing before the Lease of the operator has stood still, and looks at it before each write; a
-        write is of the very object that was seen.
+    Guarantees: writes nothing before the operator's Lease has stayed unchanged for its duration, and reads the Lease
+        before each write; the uid that was seen is a precondition of each write.
     Threads: one.
-    Raises: Busy; ApiError when a cluster cannot be looked at.
+    Raises: Busy; ApiError if a cluster cannot be read.
     """
 
     def __init__(
-        self, doors: Mapping[str, Door], settings: SweepSettings, clock: Clock, say: Callable[[str, str], None]
+        self, doors: Mapping[str, SweepClient], settings: SweepSettings, clock: Clock, say: Callable[[str, str], None]
     ) -> None:
-        """`say` is given a text and how it ends."""
+        """`say` prints a text with the given end."""
         self._doors = doors
         self._settings = settings
         self._clock = clock
@@ -95,7 +95,7 @@ class Sweeper:
         self._removed = 0
 
     def run(self) -> int:
-        """0: nothing is left, or would be after a sweep; 1: something is, each named with what to do."""
+        """0: nothing is left, or would be after a sweep; 1: objects are left, each named with what to do."""
         found = self._found()
         self._see_that_nobody_is_at_work(found)
         if self._settings.dry_run:
@@ -106,10 +106,10 @@ class Sweeper:
         until = self._clock.monotonic() + PATIENCE_SECONDS
         while True:
             decided = look(found, self._choice)
-            # What showed whose the tenant's objects are may be gone by the next look.
+            # The objects that identify the owner of the tenant's objects may be gone at the next read.
             self._choice = replace(self._choice, owners=self._choice.owners | decided.swept)
             acts = [act for act in decided.acts if uid_of(act.step.live) not in self._refused]
-            outcomes = [self._carry_out(act) for act in acts]  # each of them, whatever came of the others
+            outcomes = [self._carry_out(act) for act in acts]  # all of them, even if some fail
             if any(outcomes):
                 until = self._clock.monotonic() + PATIENCE_SECONDS
             elif not (acts or decided.later) or self._refused or self._clock.monotonic() >= until:
@@ -119,7 +119,7 @@ class Sweeper:
             found = self._found()
 
     def _carry_out(self, act: Act) -> bool:
-        """Say it, do it, say what came of it; whether something has changed."""
+        """Print and carry out one act and print its result; return whether something has changed."""
         self._look_at_leases()
         self._say(f"{act} ...", " ")
         try:
@@ -171,7 +171,7 @@ class Sweeper:
         return LEFT_EXIT if many else DONE_EXIT
 
     def _aside(self, decided: Look) -> str:
-        """What was not looked at or is not known, and what to do about it."""
+        """What was not read or is unknown, and what to do about it."""
         texts = []
         if decided.strangers:
             strangers = ", ".join(quoted(each, 32) for each in sorted(decided.strangers)[:_SHOWN])
@@ -184,7 +184,7 @@ class Sweeper:
         return "".join(texts)
 
     def _found(self) -> Found:
-        """DpuClusterConfigs are read last: whose objects are seen is seen too."""
+        """DpuClusterConfigs are read last, so that the owner of each object that was read is among them."""
         uid = uid_of(self._doors[INFRA].get(NAMESPACES, "", names.KUBE_SYSTEM))
         tenant = self._tenant() if TENANT in self._doors else None
         ours = tuple((each, obj) for each in INFRA_NAMES for obj in self._all(INFRA, each, names.OWNER_LABEL))
@@ -199,7 +199,7 @@ class Sweeper:
         )
 
     def _configs(self) -> tuple[Obj, ...]:
-        """None only if their definition is gone: a server that does not serve them for a moment says nothing."""
+        """Empty only if the CRD is gone: a server that does not serve the kind for a moment proves nothing."""
         try:
             return tuple(self._listed(INFRA, names.DPUCLUSTERCONFIGS, ""))
         except NotFound:
@@ -208,7 +208,7 @@ class Sweeper:
             return ()
 
     def _all(self, cluster: str, resource: Resource, label: str = "") -> tuple[Obj, ...]:
-        """None where the resource is not served."""
+        """All objects; empty if the resource is not served."""
         try:
             return tuple(self._listed(cluster, resource, label))
         except NotFound:
@@ -225,10 +225,10 @@ class Sweeper:
             return None
 
     def _see_that_nobody_is_at_work(self, found: Found) -> None:
-        """Of the namespace that was given, and of all in which an operator has left budgets or blockers.
+        """Check the Leases of the given namespace and of all namespaces with budgets or blockers of an operator.
 
-        Only our own clock counts, so that clocks that differ do no harm: a Lease that is held must stay as it is for
-        longer than it says.
+        Only our own clock counts, so clock skew does no harm: a held Lease must stay unchanged for longer than its
+        duration.
         """
         kinds = (names.PODDISRUPTIONBUDGETS, DEPLOYMENTS)
         for namespace in sorted(

@@ -1,4 +1,4 @@
-"""The command `sweep`: flags in, what an installation has left behind removed, exit code out."""
+"""The command `sweep`: parses flags, removes what an installation has left behind, returns the exit code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def sweep(arguments: Sequence[str]) -> int:
-    """Remove what is left of DpuClusterConfigs that are gone; see `Sweeper.run` for the exit code.
+    """Remove leftovers of deleted DpuClusterConfigs; see `Sweeper.run` for the exit code.
 
-    Guarantees: exit code 2 and one line on stderr for what cannot be used, 3 while an operator is at work; whatever
-        ends it, the next sweep goes on.
+    Guarantees: exit code 2 and one line on stderr for an invalid flag, 3 while an operator is at work; after any
+        interruption the next sweep continues.
     """
     try:
         settings = parse_sweep(arguments, os.environ)
@@ -52,7 +52,7 @@ def sweep(arguments: Sequence[str]) -> int:
 
 
 def parse_sweep(arguments: Sequence[str], environment: Mapping[str, str]) -> SweepSettings:
-    """Read the flags of `sweep`. Raises: SettingsError for the first value that cannot be used."""
+    """Read the flags of `sweep`. Raises: SettingsError for the first invalid value."""
     given = parser().parse_args(list(arguments))
     if not _LABEL.fullmatch(given.namespace):
         raise SettingsError(f"--namespace: {given.namespace!r} is not the name of a namespace")
@@ -104,7 +104,7 @@ def _sweeper(settings: SweepSettings) -> Sweeper:
 
 
 def _client(name: str, kubeconfig: str | None, clock: Clock) -> Client:
-    """Of either cluster by a kubeconfig of the person who sweeps, and is trusted with it."""
+    """A client of either cluster by the kubeconfig of the person who sweeps, which is trusted."""
     connection = infra_connection(kubeconfig)
     metrics = Metrics().client(urlsplit(connection.url).netloc)
     agent = f"dpunetop-sweep/{__version__}"

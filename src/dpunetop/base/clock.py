@@ -1,4 +1,4 @@
-"""Time as something that is handed in, so that tests own it."""
+"""The clock as an argument, so that tests control time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import Protocol
 class Clock(Protocol):
     """Tell the time and wait for it.
 
-    Threads: any; implementations hold no lock of their callers but the condition given to `wait`.
+    Threads: any; an implementation takes no lock of its callers except the condition given to `wait`.
     Units: seconds.
     """
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point; never goes back. Deadlines are compared with this."""
+        """Seconds since a fixed point; never goes back. Deadlines are compared with this."""
 
     def thread_cpu(self) -> float:
-        """How long the calling thread has kept a core busy; only differences mean something."""
+        """CPU seconds of the calling thread; only differences mean something."""
 
     def now(self) -> datetime:
         """Wall clock in UTC; only for what people read."""
@@ -35,7 +35,7 @@ class RealClock:
     """The clock of this machine."""
 
     def monotonic(self) -> float:
-        """See `Clock.monotonic`; counts the time that the machine was suspended, in which others went on."""
+        """See `Clock.monotonic`; includes the time that the machine was suspended, since other machines went on."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def thread_cpu(self) -> float:

@@ -1,4 +1,4 @@
-"""JSON in and out, the fast way, behind the three functions that the engine needs."""
+"""JSON in and out: one fast codec behind the few functions that the engine needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def loads(data: bytes | str) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode in the order of insertion. Raises: EncodeError (a TypeError), also for what is nested 255 levels deep."""
+    """Encode in insertion order. Raises: EncodeError (a TypeError), also for a value nested 255 levels deep."""
     return orjson.dumps(value)
 
 
@@ -34,13 +34,13 @@ def digest(value: Any) -> str:
 
 
 def weigh(data: bytes) -> int:
-    """About how many bytes of memory a JSON document takes once it is decoded; much faster than decoding it.
+    """Estimate how many bytes of memory a JSON document takes once decoded; much faster than decoding it.
 
-    Guarantees: not much less, whatever the document: hostile ones, of nothing but empty objects, grow the most.
+    Guarantees: never far too low, also for hostile documents (those made of empty objects grow the most).
     """
     return len(data) + _VALUE_BYTES * sum(data.count(mark) for mark in (b",", b"{", b"["))
 
 
 def deep_copy(value: dict[str, Any]) -> dict[str, Any]:
-    """An independent copy of JSON data; a good deal faster than copy.deepcopy."""
+    """An independent copy of JSON data; much faster than copy.deepcopy."""
     return cast("dict[str, Any]", orjson.loads(orjson.dumps(value)))

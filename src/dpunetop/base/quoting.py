@@ -1,4 +1,4 @@
-"""Foreign text in our messages: short, and without anything that a terminal or a log reader would obey."""
+"""Foreign text in our messages: bounded, and free of control sequences that a terminal or a log reader obeys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._/:@-]")
 
 
 def named(text: str) -> str:
-    """The name of an object as it is if it can be one, else quoted: strangers put anything where a name belongs."""
+    """`text` unchanged if it is a valid object name, else quoted: an untrusted field may hold anything."""
     return text if len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) else quoted(text, 80)
 
 
@@ -24,19 +24,19 @@ def quoted(text: str, limit: int = 40) -> str:
 
 
 def sentence(text: str, limit: int = 200) -> str:
-    """`text` in double quotes, cut to `limit` characters, in one line of ASCII and with single quotes for double ones;
-    for what people must be able to read as it was said."""
+    """`text` in double quotes as one line of ASCII, cut to `limit` characters, double quotes inside made single ones;
+    for messages of others that people need to read."""
     shown = _UNREADABLE.sub("?", text[: limit + 1]).replace('"', "'")
     return f'"{cut(shown, limit)}"'
 
 
 def printable(text: str, limit: int) -> str:
-    """Foreign text as one line of ASCII, at most `limit` characters long; what is cut off is cut between words."""
+    """Foreign text as one line of ASCII, at most `limit` characters long, cut between words."""
     return cut(_UNPRINTABLE.sub(" ", text[: 4 * limit]).strip(), limit)
 
 
 def cut(text: str, limit: int) -> str:
-    """At most `limit` characters of `text`: whole words as far as there are any, and a mark if it is not all."""
+    """At most `limit` characters of `text`, cut between words where possible; an ellipsis marks the cut."""
     if len(text) <= limit:
         return text
     head = text[: max(0, limit - len(_MORE))]

@@ -1,4 +1,4 @@
-"""Text that must never be seen."""
+"""Secret text that must not reach a log."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from __future__ import annotations
 class Sensitive:
     """A token or a private key: compared and passed on like text, shown as `***`.
 
-    Guarantees: neither repr, str nor format gives it away, so that a log line, a traceback or the repr of a dataclass
-        cannot. Not a dataclass on purpose: encoders and `asdict` would walk into one.
+    Guarantees: repr, str and format hide the text, so a log line, a traceback or the repr of a dataclass does too.
+        Not a dataclass on purpose: encoders and `asdict` would read its fields.
     """
 
     __slots__ = ("_text",)

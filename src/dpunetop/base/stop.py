@@ -1,4 +1,4 @@
-"""The one way to end things: a latch that is set once and is seen by all who wait."""
+"""Stopping: a latch that is set once and wakes every waiter; the counterpart of a Go context."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dpunetop.base.clock import Clock, RealClock
 
 
 class Stopped(Exception):
-    """Work was given up because its Stop is set; nothing is wrong, and nothing more was begun."""
+    """Work ended because its Stop is set; this is no error, and no further step was begun."""
 
 
 class Stop:
     """A set-once latch that every blocking call takes.
 
-    Guarantees: once set it stays set; a child is set with its parent, before the first callback of either runs, never
-        the other way round; each callback runs exactly once, in the thread that sets the latch, or at once if the
-        latch was set before.
+    Guarantees: once set it stays set. Setting a parent sets its children before the first callback of either runs;
+        setting a child leaves the parent unset. Each callback runs exactly once, in the thread that sets the latch,
+        or at once if the latch is set already.
     Threads: all methods from any thread. Callbacks run without a lock held.
     """
 
@@ -33,7 +33,7 @@ class Stop:
         return f"<Stop {'set' if self._set else 'not set'}>"
 
     def is_set(self) -> bool:
-        """Whether it is time to end."""
+        """Whether the latch is set."""
         return self._set or (self._parent is not None and self._parent.is_set())
 
     def set(self) -> None:
@@ -49,7 +49,7 @@ class Stop:
             callback()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait until set, `timeout` seconds at most (None: for ever); say whether it is set."""
+        """Wait until set, for `timeout` seconds at most (None: no limit); return whether it is set."""
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         with self._cond:
             while not self._set:
@@ -60,7 +60,7 @@ class Stop:
             return self._set
 
     def on_set(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have `callback` run when the latch is set, such as to close a socket; returns how to take that back."""
+        """Run `callback` when the latch is set, for example to close a socket; returns its unregister function."""
         with self._cond:
             if not self._set:
                 token = self._next_token
@@ -71,7 +71,7 @@ class Stop:
         return lambda: None
 
     def child(self) -> Stop:
-        """A latch that is set when this one is, and may be set earlier by itself."""
+        """A latch that is set with this one, and may be set earlier on its own."""
         child = Stop(self._clock, self)
         forget = self.on_set(child.set)
         child.on_set(forget)

@@ -9,9 +9,10 @@ from dpunetop.controllers.admissions import Admissions
 from dpunetop.controllers.reconciler import SERVED, WAITING, ConfigReconciler, Installation, blindness
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.clusterconfig.lifecycle import RIGHTS_SECONDS, ConfigView, Leftovers, TenantUnreadable, plan_config
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
-from dpunetop.domain.credential.plan import minted_in
+from dpunetop.domain.credential.account import Account, account_for
+from dpunetop.domain.credential.facts import minted_in
 from dpunetop.domain.drain.fleet.roster import served_hosts
 from dpunetop.domain.drain.model.facts import Budget
 from dpunetop.domain.drain.model.readers import budget, maintenance
@@ -41,7 +42,7 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 
 class ClusterConfig(ConfigReconciler[ConfigView]):
-    """Sees to finalizer, `Ready` and teardown."""
+    """Manages finalizer, `Ready` and teardown."""
 
     name = "clusterconfig"
     condition = READY
@@ -54,7 +55,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         again_seconds: Callable[[], float] = lambda: RIGHTS_SECONDS,
         untold: Callable[[str], str] = lambda _: "",
     ) -> None:
-        """`again_seconds` says when those that are not served are looked at again; `untold` why Events about one of a
+        """`again_seconds` gives the pause before one that is not served is looked at again; `untold` why Events in a
         namespace are not written."""
         super().__init__(installation, executor)
         self._untold = untold
@@ -63,14 +64,14 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
         """See `ConfigReconciler.judge_new`."""
-        return self._admissions.judge(obj, _Shown(reader, self.installation), reader.waker)
+        return self._admissions.judge(obj, _CachedConfigs(reader, self.installation), reader.waker)
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """Every DpuClusterConfig: this controller reports why one is refused, and takes down one that is deleted."""
+        """Every DpuClusterConfig: this controller reports why one is refused, and tears down one that is deleted."""
         return True
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> ConfigView:
-        """See `ConfigReconciler.gather`; what teardown has to remove is read only then."""
+        """See `ConfigReconciler.gather`; the objects to remove are read only during teardown."""
         leftovers = self._leftovers(reader, config) if config.terminating and config.was_served else None
         return ConfigView(config, leftovers, self.manager, self._again_seconds(), self._untold(config.namespace))
 
@@ -79,7 +80,7 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         return plan_config(view)
 
     def _leftovers(self, reader: Reader, config: DpuClusterConfig) -> Leftovers:
-        """What is left of it. Its namespace is read only where the operator still has rights."""
+        """Its objects that still exist. Its namespace is read only where the operator still has rights."""
         owner, access = self.owner(reader, config), self.access(reader, config)
         budgets = self._budgets(reader, owner)
         found = Leftovers(
@@ -104,9 +105,8 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         if access is Access.GIVEN:
             found = _with_namespace(reader, config, owner, found, budgets)
         accounts = minted_in(found.kubeconfig) if found.kubeconfig is not None else ()
-        if access is not Access.GIVEN:  # the note of them is out of reach; they have the names that we give them
-            home = config.tenant_namespace or self.installation.tenant_namespace
-            accounts = ((home, names.DPU_ACCOUNT),)
+        if access is not Access.GIVEN:  # the record of them is out of reach; they have the names that we give them
+            accounts = (account_for(self.installation.home(config), None),)
         return replace(found, tenant=self._in_tenant(reader, config, accounts, owner))
 
     def _of_pool(self, reader: Reader, owner: str, resource: Resource, name: str) -> Obj | None:
@@ -135,26 +135,26 @@ class ClusterConfig(ConfigReconciler[ConfigView]):
         return tuple(sorted(ours | (marked - self._of_siblings(reader, config))))
 
     def _of_siblings(self, reader: Reader, config: DpuClusterConfig) -> frozenset[str]:
-        """Hosts that others of the same tenant serve."""
+        """Hosts that other DpuClusterConfigs of the same tenant serve."""
         owners = [self.owner(reader, each) for each in self.siblings(reader, config)]
         return frozenset(read.serves for owner in owners for read in self._budgets(reader, owner))
 
     def _in_tenant(
-        self, reader: Reader, config: DpuClusterConfig, accounts: Iterable[tuple[str, str]], owner: str
-    ) -> tuple[tuple[Resource, Obj], ...] | OutOfSight:
-        """What we made in the tenant under the names of `accounts`; nothing, if the deletion is forced."""
+        self, reader: Reader, config: DpuClusterConfig, accounts: Iterable[Account], owner: str
+    ) -> tuple[tuple[Resource, Obj], ...] | TenantUnreadable:
+        """Our objects in the tenant with the names of `accounts`; none if the deletion is forced."""
         if not accounts or names.FORCE_DELETE_ANNOTATION in config.annotations:
             return ()
         seen = visibility(config, Unread())
         if isinstance(seen, Invisible):
-            return OutOfSight(seen.words)
-        places = [(ROLEBINDINGS, namespace, name) for namespace, name in accounts]
-        places += [(CLUSTERROLEBINDINGS, "", name) for name in dict.fromkeys(name for _, name in accounts)]
-        places += [(SERVICEACCOUNTS, namespace, name) for namespace, name in accounts]
+            return TenantUnreadable(seen.words)
+        places = [(ROLEBINDINGS, each.namespace, each.name) for each in accounts]
+        places += [(CLUSTERROLEBINDINGS, "", name) for name in dict.fromkeys(each.name for each in accounts)]
+        places += [(SERVICEACCOUNTS, each.namespace, each.name) for each in accounts]
         try:
             found = [(place[0], self._of_tenant(reader, config, *place)) for place in places]
         except (NotEngaged, NotSynced) as err:
-            return OutOfSight(blindness(config, err))
+            return TenantUnreadable(blindness(config, err))
         return tuple(
             (resource, obj)
             for resource, obj in found
@@ -179,7 +179,7 @@ _COPIES = (
 def _with_namespace(
     reader: Reader, config: DpuClusterConfig, owner: str, found: Leftovers, budgets: Iterable[Budget]
 ) -> Leftovers:
-    """The same with what is ours in the namespace of `config`."""
+    """The same with our objects in the namespace of `config`."""
     namespace = config.namespace
     copies = {(res, name): _ours(reader, owner, res, name, namespace) for res, name in _COPIES}
     entries = entries_of(copies[CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES])
@@ -200,23 +200,23 @@ def _ours(reader: Reader, owner: str, resource: Resource, name: str, namespace: 
     return obj if obj is not None and labels_of(obj).get(names.OWNER_LABEL) == owner else None
 
 
-class _Shown:
-    """See `admissions.Shown`. Without interest in what changes: `ConfigSource` wakes who waits."""
+class _CachedConfigs:
+    """See `admissions.ConfigLister`. Its reads subscribe to no changes: `ConfigSource` wakes the keys that wait."""
 
     def __init__(self, reader: Reader, installation: Installation) -> None:
         self._listers = [reader.unwoken(INFRA, each) for each in installation.selections()]
 
     def one(self, key: Key) -> Obj | None:
-        """See `admissions.Shown.one`."""
+        """See `admissions.ConfigLister.one`."""
         found = (lister.get(key.namespace, key.name) for lister in self._listers)
         return next((obj for obj in found if obj is not None), None)
 
     def served(self, claim: str) -> list[Obj]:
-        """See `admissions.Shown.served`."""
+        """See `admissions.ConfigLister.served`."""
         return self._found(SERVED, claim)
 
     def waiting(self, claim: str) -> list[Obj]:
-        """See `admissions.Shown.waiting`."""
+        """See `admissions.ConfigLister.waiting`."""
         return self._found(WAITING, claim)
 
     def _found(self, index: str, value: str) -> list[Obj]:

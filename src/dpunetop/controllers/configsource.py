@@ -1,4 +1,4 @@
-"""Where DpuClusterConfigs come from: nothing is watched before their CustomResourceDefinition is established."""
+"""Watches DpuClusterConfigs, once their CustomResourceDefinition is established."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, Key, crd_name
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cluster import Cluster, Hold
+from dpunetop.runtime.cluster import Cluster, InformerHandle
 
 
 class ConfigSource:
-    """Wakes every controller for every change of a DpuClusterConfig that is served; one that never was served
-    wakes only its judge, which is also woken for all that wait for a claim once its owner is gone.
+    """Wakes every controller for every change of a DpuClusterConfig that is served; one that was never served wakes
+    only the controller that admits, which is also woken for all that wait for a claim once its owner is gone.
 
-    Guarantees: works whether the CustomResourceDefinition is there at the start or comes later; never stops watching.
+    Guarantees: works whether the CustomResourceDefinition exists at the start or comes later; never stops watching.
     Threads: `start` once; the rest from any thread.
     """
 
@@ -38,13 +38,15 @@ class ConfigSource:
         self._wake = wake
         self._wake_judge = wake_judge
         self._log = structlog.get_logger().bind(crd=crd_name(DPUCLUSTERCONFIGS))
-        self._definition: Hold | None = None
-        self._configs: tuple[Hold, ...] = ()  # set once, whole, by the thread that tells of the definition
+        self._definition: InformerHandle | None = None
+        self._configs: tuple[InformerHandle, ...] = ()  # set once, whole, by the thread that reports the definition
 
     def start(self) -> None:
         """Begin to look for the CustomResourceDefinition; returns at once."""
         selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUCLUSTERCONFIGS))
-        self._definition = self._infra.hold(selection, self._definition_changed, on_synced=self._definition_read)
+        self._definition = self._infra.share_informer(
+            selection, self._definition_changed, on_synced=self._definition_read
+        )
 
     def trouble(self) -> str | None:
         """Why not all DpuClusterConfigs are known yet, or None; a line for /readyz."""
@@ -53,22 +55,24 @@ class ConfigSource:
         configs = self._configs
         if not configs:
             return f"waiting for the CustomResourceDefinition {crd_name(DPUCLUSTERCONFIGS)} to be installed"
-        return None if all(hold.has_synced() for hold in configs) else "DpuClusterConfigs have not been read yet"
+        return None if all(handle.has_synced() for handle in configs) else "DpuClusterConfigs have not been read yet"
 
     def configs(self) -> Iterator[Obj]:
-        """All DpuClusterConfigs that are known."""
-        for hold in self._configs:
-            yield from hold.lister.list()
+        """All known DpuClusterConfigs."""
+        for handle in self._configs:
+            yield from handle.lister.list()
 
     def _definition_read(self) -> None:
-        """Told once, after the first list: what it held has been told before."""
+        """Called once, after the first list: its objects were reported before."""
         if not self._configs:
             self._log.warning("waiting for the CustomResourceDefinition to be installed")
 
     def _definition_changed(self, change: Change) -> None:
         if self._configs or change.new is None or not _is_established(change.new):
             return
-        self._configs = tuple(self._infra.hold(selection, self._config_changed) for selection in self._selections)
+        self._configs = tuple(
+            self._infra.share_informer(selection, self._config_changed) for selection in self._selections
+        )
         self._log.info("serving", namespaces=[selection.namespace or "*" for selection in self._selections])
 
     def _config_changed(self, change: Change) -> None:
@@ -81,9 +85,9 @@ class ConfigSource:
                 self._wake_judge(key_of(waiting))
 
     def _waiting(self, freed: tuple[str, ...]) -> Iterator[Obj]:
-        for hold in self._configs:
+        for handle in self._configs:
             for claim in freed:
-                yield from hold.lister.by_index(WAITING, claim)
+                yield from handle.lister.by_index(WAITING, claim)
 
 
 def _is_served(obj: Obj | None) -> bool:

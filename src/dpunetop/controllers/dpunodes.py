@@ -1,4 +1,4 @@
-"""One `DpuNode` for each DPU: what the drain shows of it is written there, on change only."""
+"""One `DpuNode` for each DPU, with the status from the drain; written on change only."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from dpunetop.kube.meta import Obj, is_terminating, name_of, namespace_of
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan, Step
 from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
-from dpunetop.runtime.cluster import Cluster, Hold
-from dpunetop.runtime.executor import Executor
+from dpunetop.runtime.cluster import Cluster, InformerHandle
+from dpunetop.runtime.executor import BEHIND_SECONDS, Executor
 
 NAME = "dpunodes"
 DEBOUNCE_SECONDS = 1.0
-"""So long a change waits for more of them: a DPU that comes to serve changes several times in a moment."""
+"""Time that a change waits for further changes: a DPU that begins to serve changes several times in a moment."""
 _AGAIN_SECONDS = 1.0
 SETTLING_SECONDS = 10.0
-"""So long a DpuNode is not made while the protection of its DPU is about to be written: at a start thousands are, and
-each would be written once more."""
+"""Time for which a DpuNode is not created while the protection of its DPU is about to be written: at a start there are
+thousands, and each would be written twice."""
 UNSERVED = "DpuNodes are not written"
 _NEXT_STEP = "Apply the operator's CustomResourceDefinitions and roles again"
 
@@ -42,9 +42,9 @@ _NEXT_STEP = "Apply the operator's CustomResourceDefinitions and roles again"
 class DpuNodes:
     """A Reconciler of DpuNodes; its keys are theirs.
 
-    Guarantees: nothing is written that would change nothing but times; what somebody else has made is left alone; what
-        a process has not looked at yet stays as it stands. That they cannot be written, or are not served at all, stops
-        nothing else: an Event on the DpuClusterConfig and a log line say so once, and again if it comes again.
+    Guarantees: a write never changes only times; a DpuNode of another writer is left alone; one whose DPU this process
+        has not looked at yet stays as it is. If DpuNodes cannot be written, or are not served at all, nothing else
+        stops: an Event on the DpuClusterConfig and a log line report it once, and again if it happens again.
     Threads: `reconcile` from any worker, one at a time a key.
     """
 
@@ -59,20 +59,20 @@ class DpuNodes:
         self._forget: Callable[[Key], None] = lambda _: None
         self._guard = threading.Lock()  # guards all below
         self._is_begun = False
-        self._definition: Hold | None = None
+        self._definition: InformerHandle | None = None
         self._is_served = False
-        self._holds: dict[str, Hold] = {}  # by namespace
-        self._settling: dict[Key, float] = {}  # DpuNodes that are not made yet: since when
+        self._handles: dict[str, InformerHandle] = {}  # by namespace
+        self._settling: dict[Key, float] = {}  # DpuNodes that are not created yet: since when
         self._told: set[str] = set()  # DpuNodes of others that were named
         self._stopped: dict[str, tuple[str, str]] = {}  # by namespace: the UID of whose are not written, and why
         self._log = structlog.get_logger().bind(controller=NAME)
 
     def connect(self, wake: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
-        """Take the callbacks that enqueue a key, and that end its being looked at; once, before the first reconcile."""
+        """Take the callbacks that enqueue a key, and that forget it; once, before the first reconcile."""
         self._wake, self._forget = wake, forget
 
     def lane(self, key: Key) -> str:
-        """Whose work it is: one DpuClusterConfig is served in a namespace. It calls no tenant, so none slows it."""
+        """The lane is the namespace, in which one DpuClusterConfig is served. No tenant is called, so none slows it."""
         return key.namespace
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
@@ -83,16 +83,16 @@ class DpuNodes:
             self._leave(key)
             return None
         if shown.roster.access is not Access.GIVEN:
-            return None  # the rights there are gone, and the objects go with their DpuClusterConfig
+            return None  # the rights there are gone; the objects are deleted with their DpuClusterConfig
         config = shown.roster.config
         if not self._serves():
             self._say_stopped(config, self._missing())
             return None
-        hold = self._follow(key.namespace)
-        if not hold.has_synced():
-            self._say_denied(config, hold.trouble, stop)
+        handle = self._follow(key.namespace)
+        if not handle.has_synced():
+            self._say_denied(config, handle.trouble, stop)
             return None  # which wakes
-        seen = hold.lister.get(key.namespace, key.name)
+        seen = handle.lister.get(key.namespace, key.name)
         live = None if seen is None else self._executor.newest(INFRA, DPUNODES, seen)
         try:
             again = self._write(key, shown, live, stop)
@@ -101,7 +101,8 @@ class DpuNodes:
             raise
         with self._guard:
             self._stopped.pop(key.namespace, None)
-        return again
+        # The key is looked at again after our own write, in case the cache never shows it.
+        return BEHIND_SECONDS if again is None and live is not seen else again
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -111,14 +112,13 @@ class DpuNodes:
             self._tell_foreign(key)
             return None
         if live is not None and owner_uid(live) != config.uid:
-            return None  # of the DpuClusterConfig that had the name before: it goes by itself, which wakes
+            return None  # of an earlier DpuClusterConfig of that name: it is garbage collected, which wakes us
         if live is not None and is_terminating(live):
             return None
         if not shown.is_listed:
             self._leave(key)
             steps: tuple[Step, ...] = () if live is None else (Delete(INFRA, DPUNODES, live),)
-            self._executor.execute(Plan(steps), stop)
-            return None
+            return self._executor.execute(Plan(steps), stop).again_seconds
         if shown.status is None:
             return None
         if live is None and (pause := self._pause(key, shown.status)):
@@ -131,7 +131,7 @@ class DpuNodes:
         self._forget(key)
 
     def _pause(self, key: Key, status: DpuNodeStatus) -> float:
-        """How long one that is not there yet is not made."""
+        """How long to wait before one that does not exist is created."""
         now = self._clock.monotonic()
         with self._guard:
             if not status.is_settling:
@@ -147,9 +147,10 @@ class DpuNodes:
         try:
             obj = live if live is not None else self._create(shown, wanted.dpu)
         except Conflict:
-            return _AGAIN_SECONDS  # the cache shows what is there by then
-        self._executor.execute(Plan((ApplyStatus(INFRA, DPUNODES, obj, (), MANAGER, status),)), stop)
-        return None
+            return _AGAIN_SECONDS  # the cache shows the existing object by then
+        return self._executor.execute(
+            Plan((ApplyStatus(INFRA, DPUNODES, obj, (), MANAGER, status),)), stop
+        ).again_seconds
 
     def _create(self, shown: ShownDpu, dpu: str) -> Obj:
         desired = new_dpu_node(shown.roster.config, shown.roster.blockers.owner, dpu)
@@ -160,15 +161,15 @@ class DpuNodes:
     # --- watching ---------------------------------------------------------------------------------------------------
 
     def _serves(self) -> bool:
-        """Whether infra has DpuNodes; that it has them later wakes all."""
+        """Whether infra serves DpuNodes; if it does later, all keys are woken."""
         with self._guard:
             is_first, self._is_begun = not self._is_begun, True
         if is_first:
             selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUNODES))
             wake = self._drain_store.wake_dpus
-            hold = self._infra.hold(selection, self._definition_changed, wake, wake)
+            handle = self._infra.share_informer(selection, self._definition_changed, wake, wake)
             with self._guard:
-                self._definition = hold
+                self._definition = handle
         with self._guard:
             return self._is_served
 
@@ -176,32 +177,32 @@ class DpuNodes:
         is_served = change.new is not None and (condition_of(change.new, "Established") or {}).get("status") == "True"
         with self._guard:
             before, self._is_served = self._is_served, is_served
-            holds = [] if is_served else [*self._holds.values()]
-            self._holds = self._holds if is_served else {}
-        for hold in holds:
-            hold.release()
+            handles = [] if is_served else [*self._handles.values()]
+            self._handles = self._handles if is_served else {}
+        for handle in handles:
+            handle.release()
         if is_served and not before:
             self._drain_store.wake_dpus()
 
     def _missing(self) -> str:
-        """Why nothing is served; empty: that is not known yet."""
+        """Why DpuNodes are not served; empty: not known yet."""
         with self._guard:
-            hold, is_served = self._definition, self._is_served
-        if is_served or hold is None:
+            handle, is_served = self._definition, self._is_served
+        if is_served or handle is None:
             return ""
-        if not hold.has_synced():
-            return _denied(hold.trouble)
+        if not handle.has_synced():
+            return _denied(handle.trouble)
         return f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}"
 
-    def _follow(self, namespace: str) -> Hold:
+    def _follow(self, namespace: str) -> InformerHandle:
         with self._guard:
-            known = self._holds.get(namespace)
+            known = self._handles.get(namespace)
         if known is not None:
             return known
         wake = self._drain_store.wake_dpus
-        mine = self._infra.hold(Selection(DPUNODES, namespace), self._changed, wake, wake)
+        mine = self._infra.share_informer(Selection(DPUNODES, namespace), self._changed, wake, wake)
         with self._guard:
-            used = self._holds.setdefault(namespace, mine)
+            used = self._handles.setdefault(namespace, mine)
         if used is not mine:
             mine.release()
         return used
@@ -213,16 +214,16 @@ class DpuNodes:
 
     def _release(self, namespace: str) -> None:
         with self._guard:
-            hold = self._holds.pop(namespace, None)
+            handle = self._handles.pop(namespace, None)
             self._stopped.pop(namespace, None)
-        if hold is not None:
-            hold.release()
+        if handle is not None:
+            handle.release()
 
-    # --- telling ----------------------------------------------------------------------------------------------------
+    # --- reporting --------------------------------------------------------------------------------------------------
 
     def _say_stopped(self, config: DpuClusterConfig, why: str) -> bool:
-        """Log once why the DpuNodes of that DpuClusterConfig are not written, and whether this was the time; `why`
-        empty: it is not known yet."""
+        """Log once why the DpuNodes of that DpuClusterConfig are not written; return whether it was logged now. `why`
+        empty: not known yet."""
         with self._guard:
             is_new = bool(why) and self._stopped.get(config.namespace) != (config.uid, why)
             if is_new:
@@ -232,7 +233,7 @@ class DpuNodes:
         return is_new
 
     def _say_denied(self, config: DpuClusterConfig, trouble: ApiError | None, stop: Stop) -> None:
-        """An Event beside it: those that are there may be outdated."""
+        """Write an Event beside the log line: existing DpuNodes may be outdated."""
         why = _denied(trouble)
         if self._say_stopped(config, why):
             note = f"{UNSERVED}: {why}; what they say may be outdated. {_NEXT_STEP}"
@@ -248,5 +249,5 @@ class DpuNodes:
 
 
 def _denied(trouble: ApiError | None) -> str:
-    """Which right is missing; empty: none, as far as is known."""
+    """The missing right; empty: none is known."""
     return printable(trouble.message, MESSAGE_LIMIT) if trouble is not None and trouble.code == 403 else ""

@@ -1,4 +1,4 @@
-"""Who claims the nodes that a DpuClusterConfig selects, as infra's caches show it."""
+"""Claims to the nodes that a DpuClusterConfig selects, from infra's caches."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from dpunetop.runtime.reading import Reader
 def gather_rights(
     reader: Reader, config: DpuClusterConfig, served: Iterable[Obj], namespace: str, infra_uid: str
 ) -> Rights:
-    """What decides which nodes `config` has. `served` are all that are served, `namespace` is the operator's.
+    """The rights that decide which nodes `config` has. `served` are all served DpuClusterConfigs, `namespace` is the
+    operator's.
 
     Raises: NotSynced.
     """

@@ -1,4 +1,4 @@
-"""Which hosts other DpuClusterConfigs of the same tenant cluster have or ask for."""
+"""Hosts that other DpuClusterConfigs of the same tenant cluster have or request."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def gather_claims(
 ) -> Claims:
     """Host to the other DpuClusterConfig that claims it; of several the first by name.
 
-    From caches, not from what workers have found: at a start they may not have looked yet. What people can edit counts
-    only for nodes that the sibling has; whom it protects, budgets say, which are in the operator's `namespace`.
+    From caches, not from the workers' results, which a new process does not have yet. Objects that people can edit
+    count only for nodes that the sibling has; budgets, which are in the operator's `namespace`, show whom it protects.
     Raises: NotSynced.
     """
     held: dict[str, str] = {}
@@ -49,8 +49,8 @@ def _protected(reader: Reader, owner: str, namespace: str) -> frozenset[str]:
 
 
 def _hosts(reader: Reader, config: DpuClusterConfig, rights: Rights) -> tuple[frozenset[str], frozenset[str]]:
-    """Those of its entries, and those of annotations. One whose namespace may not be read serves no host, so it
-    claims none."""
+    """The hosts in its entries, and those in annotations. A sibling whose namespace may not be read serves no host, so
+    it claims none."""
     nodes = reader.list(INFRA, Selection(NODES))
     dpus = judge_nodes(config, nodes, rights).dpus
     try:

@@ -19,7 +19,7 @@ from dpunetop.runtime.reading import Reader
 
 
 class HostConfig(ConfigReconciler[HostConfigView]):
-    """Sees to MachineConfigPool, MachineConfig and `McpReady`."""
+    """Manages MachineConfigPool, MachineConfig and `McpReady`."""
 
     name = "hostconfig"
     condition = MCP_READY

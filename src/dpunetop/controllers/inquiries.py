@@ -1,7 +1,8 @@
-"""What no cache shows is asked of the API servers here, as keyed work: the pass that needs an answer waits for none.
+"""Inquiries: facts that no cache shows are asked of the API servers here, as keyed work, so that no pass waits for an
+answer.
 
-Whoever gathers looks at the answer that its store has, puts its question where that is missing or too old, and is woken
-once a newer one is there.
+A gatherer reads the answer from its store, puts its question if that is missing or too old, and is woken by the new
+answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dpunetop.kube.keys import Key
 from dpunetop.runtime.reading import NotEngaged, Waker
 
 Question = tuple[str, ...]
-"""What is asked about, in words that tell it from every other question to one cluster; the first is its subject."""
+"""Words that identify a question to one cluster; the first is its subject."""
 
 
 @dataclass(slots=True)
@@ -25,13 +26,12 @@ class _Inquiry:
 
 
 class Inquiries:
-    """A Reconciler; its keys are clusters with a subject, and a pass asks all that is open about one.
+    """A Reconciler; its keys are clusters with a subject, and a pass asks all open questions about it.
 
-    Guarantees: a question that waits is asked once, however many have put it, and all of them are woken by the answer;
-        a cluster is one lane, so that one that is slow holds up no other; thousands of questions on one subject hold up
-        no other subject; a question to a cluster that has gone is dropped, and whoever reads that cluster is woken by
-        its coming.
-    Threads: any; `reconcile` from any worker, one at a time a key.
+    Guarantees: an open question is asked once, however many have put it, and the answer wakes all of them; a cluster is
+        one lane, so that a slow one holds up no other; thousands of questions on one subject hold up no other subject;
+        a question to a cluster that is gone is dropped, and the readers of that cluster are woken when it comes back.
+    Threads: any; `reconcile` from any worker, one at a time for each key.
     """
 
     name = "inquiries"
@@ -43,8 +43,8 @@ class Inquiries:
         self._forget: Callable[[Key], None] = lambda _: None
 
     def connect(self, enqueue: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
-        """Take the callbacks that enqueue a key of this controller, and that end its being looked at unwoken; once,
-        before anything is asked."""
+        """Take the callbacks that enqueue a key of this controller, and that forget it; once, before anything is
+        asked."""
         self._enqueue, self._forget = enqueue, forget
 
     def lane(self, key: Key) -> str:
@@ -52,9 +52,9 @@ class Inquiries:
         return key.cluster
 
     def put(self, cluster: str, question: Question, ask: Callable[[], None], waker: Waker) -> None:
-        """Have `ask` called soon, which keeps the answer, and then `waker`.
+        """Have `ask` called soon, which stores the answer, and then `waker`.
 
-        `ask` raises nothing but NotEngaged, and ends in bounded time.
+        `ask` raises only NotEngaged, and ends in bounded time.
         """
         key = Key(cluster, "", question[0])
         with self._guard:
@@ -83,7 +83,7 @@ class Inquiries:
             return next(iter(self._open.get(key, {}).items()), None)
 
     def _close(self, key: Key, question: Question) -> set[Waker]:
-        """Who has put the question; whoever puts it from now on has it asked anew."""
+        """Close the question; returns the wakers of all that put it. If it is put from now on, it is asked again."""
         with self._guard:
             still_open = self._open[key]
             wakers = still_open.pop(question).wakers

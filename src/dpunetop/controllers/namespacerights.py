@@ -1,4 +1,4 @@
-"""Whether the operator has any business in a namespace: the rights there are what an administrator gives it."""
+"""Whether the operator may work in a namespace: an administrator grants it the rights there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dpunetop.runtime.reading import NotSynced, Waker
 
 _MOST_KNOWN = 10_000
 _AGAIN_PER_SECOND = 5.0
-"""How many namespaces without rights are asked about again in a second, however many there are."""
+"""Reviews per second for namespaces without rights, however many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,18 @@ class _Answer:
     allowed: bool = False
     at: float = -math.inf
     error: ApiError | None = None
-    """Why infra gave no answer when it was asked last."""
+    """Why infra gave no answer to the last review."""
     owed: set[Waker] = field(default_factory=set)
-    """Who has asked for it and not looked yet: it is new enough for them, however long their pass had to wait."""
+    """The wakers that requested the answer and have not read it yet: for them it is new enough, however long their pass
+    had to wait."""
 
 
 class NamespaceRights:
-    """What infra answers about the rights of the operator in single namespaces.
+    """Infra's answers about the operator's rights in single namespaces.
 
-    One right is asked for, which no DpuClusterConfig can do without: to write the entries of the DPUs. Whatever else is
-    missing is named where it is needed.
-    Guarantees: infra is asked outside of the pass that needs the answer, and the answer wakes it.
+    One right is reviewed, which every DpuClusterConfig needs: to write the entries of the DPUs. Any other missing right
+    is reported where it is needed.
+    Guarantees: infra is asked outside of the pass that needs the answer, and the answer wakes its key.
     Threads: any.
     """
 
@@ -49,13 +50,14 @@ class NamespaceRights:
         self._clock = clock
         self._guard = threading.Lock()  # guards the two below
         self._known: dict[str, _Answer] = {}
-        self._asking: dict[str, set[Waker]] = {}  # who waits for the next answer
+        self._asking: dict[str, set[Waker]] = {}  # wakers that wait for the next answer
 
     def look(self, namespaces: Iterable[str], waker: Waker, age_seconds: float | None = None) -> None:
-        """Let `has` speak of these namespaces, by answers younger than `age_seconds`; None: than what many can be
-        asked about.
+        """Make `has` know these namespaces, by answers younger than `age_seconds`; None: than the age at which so many
+        can be reviewed.
 
-        Raises: NotSynced while such an answer is missing, which wakes; ApiError, if infra gave none when it was asked.
+        Raises: NotSynced while such an answer is missing, which wakes the key; ApiError, if infra gave none when it was
+            asked.
         """
         wanted = tuple(dict.fromkeys(namespaces))
         with self._guard:
@@ -72,12 +74,12 @@ class NamespaceRights:
             raise error.with_traceback(None)
 
     def again_seconds(self) -> float:
-        """When it is worth the while to look again whether rights have come."""
+        """Seconds until it makes sense to check again whether rights were granted."""
         with self._guard:
             return self._again_locked()
 
     def has(self, namespace: str) -> bool:
-        """The last answer, however old; of a namespace that was never asked about: no."""
+        """The last answer, however old; False for a namespace that was never reviewed."""
         with self._guard:
             return self._known.get(namespace, _Answer()).allowed
 
@@ -90,7 +92,7 @@ class NamespaceRights:
         return is_young or waker in answer.owed
 
     def _taken_locked(self, namespaces: Iterable[str], waker: Waker) -> list[ApiError]:
-        """What kept infra from answering about them; the next look of `waker` wants newer answers."""
+        """The errors of the reviews; the next look of `waker` requests newer answers."""
         answers = [self._known[each] for each in namespaces]
         for answer in answers:
             answer.owed.discard(waker)

@@ -14,13 +14,15 @@ from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.ovnkube.copies import as_written
 from dpunetop.domain.ovnkube.notrunning import FAILED_CREATE
-from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube.plan import plan_ovnkube
 from dpunetop.domain.ovnkube.release import Flavour, flavour_of, release_of
 from dpunetop.domain.ovnkube.topology import Settled, running_topology, settle
+from dpunetop.domain.ovnkube.view import InfraObjects, OvnKubeView, PodScripts, TenantSigns
 from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import hosts_to_annotate
 from dpunetop.domain.reasons import OVN_KUBE_READY
 from dpunetop.domain.tenant.addresses import Network
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import (
     CONFIGMAPS,
@@ -49,7 +51,7 @@ _OF_TENANT = (
     (CONFIGMAPS, names.OVNKUBE_SCRIPT_LIB),
     (CONFIGMAPS, names.OVNKUBE_CONFIG),
 )
-"""What is read by name of every tenant."""
+"""Objects that are read by name in every tenant."""
 _OF_STAGE = (
     (CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES),
     (SERVICEACCOUNTS, names.OVNKUBE_SERVICE_ACCOUNT),
@@ -60,11 +62,11 @@ _OF_STAGE = (
     (CONFIGMAPS, names.OVNKUBE_CONFIG),
     (SECRETS, names.TENANT_CREDENTIAL),
 )
-"""What is read by name of the namespace of every DpuClusterConfig."""
+"""Objects that are read by name in the namespace of every DpuClusterConfig."""
 
 
 class OvnKube(ConfigReconciler[OvnKubeView]):
-    """Sees to ServiceAccount, entries, DaemonSet, restarts of idle pods, and `OvnKubeReady`."""
+    """Manages ServiceAccount, entries, DaemonSet, restarts of idle pods, and `OvnKubeReady`."""
 
     name = "ovnkube"
     condition = OVN_KUBE_READY
@@ -82,7 +84,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         self._allowed_networks = allowed_networks
         self._clock = clock
         self._lock = threading.Lock()  # guards _settled
-        self._settled: dict[Key, Settled] = {}  # what the last look at each tenant's topology has settled to
+        self._settled: dict[Key, Settled] = {}  # of each tenant, the settled topology of the last pass
 
     def forget(self, key: Key) -> None:
         """See `ConfigReconciler.forget`."""
@@ -96,20 +98,20 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
     def gather(self, reader: Reader, config: DpuClusterConfig) -> OvnKubeView:
         """See `ConfigReconciler.gather`."""
         blind, tenant = "", None
-        tenant_namespace = config.tenant_namespace or self.installation.tenant_namespace
+        tenant_namespace = self.installation.home(config)
         try:
             tenant = self._tenant(reader, config, tenant_namespace)
         except (NotEngaged, NotSynced) as err:
             blind = blindness(config, err)
-        stage = self._stage(reader, config)
+        infra = self._infra_objects(reader, config)
         return OvnKubeView(
             config=config,
             owner=Owner(config.live, self.owner(reader, config)),
             tenant_namespace=tenant_namespace,
             tenant=tenant,
             blind=blind,
-            settled=self._settle(config, tenant, stage),
-            stage=stage,
+            settled=self._settle(config, tenant, infra),
+            infra=infra,
             claimed=gather_claims(
                 reader,
                 self.siblings(reader, config),
@@ -122,7 +124,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
             field_manager=self.manager,
             allowed_images=self.installation.allowed_images,
             rights=self.rights(reader, config),
-            hosts=self._hosts(reader, config, stage.nodes),
+            hosts=self._hosts(reader, config, infra.nodes),
         )
 
     def plan(self, view: OvnKubeView) -> Plan:
@@ -130,7 +132,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         return plan_ovnkube(view)
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig, nodes: Iterable[Obj]) -> Mapping[str, str] | None:
-        """Only where it matters: a key that reads the tenant's Nodes is woken by each of them."""
+        """The tenant's Nodes, only where they matter: a key that reads them is woken by each change of one."""
         if not any(names.TENANT_NODE_ANNOTATION in annotations_of(node) for node in nodes):
             return None
         try:
@@ -138,22 +140,22 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         except (NotEngaged, NotSynced):
             return None
 
-    def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, stage: InfraObjects) -> Settled:
-        """Weigh this look at the topology against those before; one that sees no tenant ends a count."""
+    def _settle(self, config: DpuClusterConfig, tenant: TenantSigns | None, infra: InfraObjects) -> Settled:
+        """Settle the topology with this look and earlier ones; a look without the tenant restarts the count."""
         key = Key(INFRA, config.namespace, config.name)
         with self._lock:
             previous = self._settled.get(key)
         if tenant is None:
             settled = Settled(None, "TenantNotRead")
         else:
-            running = running_topology(stage.daemonset)
+            running = running_topology(infra.daemonset)
             settled = settle(previous, tenant.topology(config.topology), running, self._clock.monotonic())
         with self._lock:
             self._settled[key] = settled
         return settled
 
     def _infra_daemonset(self, reader: Reader, config: DpuClusterConfig) -> Obj | None:
-        """Infra's own `ovnkube-node`, if its image is what runs, or says what `spec.image` may name."""
+        """Infra's own `ovnkube-node`, if its image runs on the DPUs, or limits `spec.image`."""
         told = self.installation.allowed_images if config.image else self.installation.ovnkube_image
         if told:
             return None
@@ -162,7 +164,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
             return reader.one(INFRA, DAEMONSETS, namespace, name)
         except NotSynced as err:
             if config.image and isinstance(err.error, Forbidden):
-                return None  # a cluster without that namespace has no role there either; it allows nothing then
+                return None  # a cluster without that namespace has no role there either; then it limits everything
             raise
 
     def _tenant(self, reader: Reader, config: DpuClusterConfig, namespace: str) -> TenantSigns:
@@ -175,7 +177,7 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         begin(*(partial(get, *each) for each in _OF_TENANT), lambda: reader.list(cluster, masters))
         node_daemonset = get(DAEMONSETS, names.OVNKUBE_NODE)
         cluster_version = self._cluster_version(reader, cluster)
-        # An older right of ours in an OpenShift tenant does not name it, and it is not there.
+        # In an OpenShift tenant it does not exist, and older roles of ours do not name it.
         is_openshift = flavour_of(release_of(node_daemonset, cluster_version), namespace) is Flavour.OPENSHIFT
         return TenantSigns(
             node_daemonset=node_daemonset,
@@ -189,20 +191,20 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
         )
 
     def _cluster_version(self, reader: Reader, cluster: str) -> Obj | None:
-        """What the tenant's release is, and what it is built for; None where it is no OpenShift cluster.
+        """The tenant's ClusterVersion, with its release and architecture; None where it is no OpenShift cluster.
 
-        Asked of the definition first: a list of what is not served would fail, again and again.
+        The definition is read first: a list of a kind that is not served would fail again and again.
         """
         try:
             if not reader.serves(cluster, names.CLUSTERVERSIONS):
                 return None
         except NotSynced as err:
             if isinstance(err.error, Forbidden):
-                return None  # without the right to read it the pods get infra's image, as on any other cluster
+                return None  # without the right to read it, the pods get infra's image, as for any other cluster
             raise
         return reader.one(cluster, names.CLUSTERVERSIONS, "", names.CLUSTERVERSION)
 
-    def _stage(self, reader: Reader, config: DpuClusterConfig) -> InfraObjects:
+    def _infra_objects(self, reader: Reader, config: DpuClusterConfig) -> InfraObjects:
         namespace = config.namespace
 
         def get(resource: Resource, name: str) -> Obj | None:
@@ -237,12 +239,13 @@ class OvnKube(ConfigReconciler[OvnKubeView]):
 
 def _are_missing(entries: Obj | None, pods: Iterable[Obj]) -> bool:
     """Whether a DPU that has an entry has no pod at all."""
-    there = {str((pod.get("spec") or {}).get("nodeName", "")) for pod in pods}
+    there = {node_of(pod) for pod in pods}
     return not entries_of(entries).keys() <= there
 
 
 def _refusals(reader: Reader, namespace: str) -> tuple[Obj, ...]:
-    """Events that say why the DaemonSet has no pods; none where rights of an older release do not let us look."""
+    """Events about why the DaemonSet has no pods; none where the rights of an older release do not allow to read
+    them."""
     about = f"regarding.kind=DaemonSet,regarding.name={names.OVNKUBE_NODE},reason={FAILED_CREATE}"
     try:
         return tuple(reader.list(INFRA, Selection(EVENTS, namespace, about)))

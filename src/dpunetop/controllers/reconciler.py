@@ -1,4 +1,4 @@
-"""The one way in which each controller serves a DpuClusterConfig: gather, plan, execute, and say what went wrong."""
+"""The base of all controllers of a DpuClusterConfig: gather, plan, execute, and report errors in a condition."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from dpunetop.domain.clusterconfig.status import INTERNAL_ERROR, confession, ove
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config, tenant_cluster_name, was_served
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, KUBE_SYSTEM, SAME_TENANT_ANNOTATION, field_manager, owner_hash
 from dpunetop.domain.ovnkube.image import AllowedImages
+from dpunetop.domain.reasons import reason_of
 from dpunetop.domain.tenant.visibility import Answer, Invisible, Probed, Unread, visibility
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError, Conflict, TooManyRequests, Unreachable
@@ -30,7 +31,7 @@ from dpunetop.runtime.cluster import Health, Reach
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Waker
+from dpunetop.runtime.reading import DynamicWatches, NotEngaged, NotSynced, Reader, Waker
 
 V = TypeVar("V")
 
@@ -43,10 +44,10 @@ CONFIG_INDEXERS: Mapping[str, Indexer] = {
     BY_TENANT: lambda obj: (uid,) if was_served(obj) and (uid := parse_config(obj).tenant_uid) else (),
 }
 """Indexers that infra's caches of DpuClusterConfigs must have. A DpuClusterConfig that was never served is found by its
-claims alone: anybody may create many of them, and a served one neither reads them nor is woken by them."""
+claims alone: any namespace user may create many of them, and a served one neither reads them nor is woken by them."""
 
 NO_BUG = (ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost, Terminal)
-"""What a reconcile may raise by its contract. Anything else is a bug, about the object that it looked at."""
+"""The errors that a reconcile may raise by its contract. Anything else is a bug."""
 
 _PASSING = (Unreachable, Conflict, TooManyRequests)
 """Transient errors: a retry clears them, so a condition reports them only when they last."""
@@ -63,20 +64,24 @@ class Installation:
     tenant_namespace: str
     ovnkube_image: str | None
     namespace: str
-    """Of the operator, where the blockers are."""
+    """Namespace of the operator, where the blockers are."""
     allowed_images: AllowedImages | None = None
     """See `image.ImageView`."""
     has_rights: Callable[[str], bool] = lambda _: True
-    """Whether the operator was given rights in a namespace, as the last review said."""
+    """Whether the operator has rights in a namespace, by the last review."""
     ask_rights: Callable[[Iterable[str], Waker, float], None] = lambda _, __, ___: None
-    """Sees to it that what `has_rights` says of namespaces is no older than so many seconds. Raises: NotSynced, until
-    it is; ApiError."""
+    """Makes the answers of `has_rights` about namespaces no older than this many seconds. Raises: NotSynced, until they
+    are; ApiError."""
 
     def selections(self) -> tuple[Selection, ...]:
         """What to watch to see every DpuClusterConfig that is served."""
         if self.served is None:
             return (Selection(DPUCLUSTERCONFIGS),)
         return tuple(Selection(DPUCLUSTERCONFIGS, namespace) for namespace in self.served)
+
+    def home(self, config: DpuClusterConfig) -> str:
+        """Namespace of OVN-Kubernetes in the tenant."""
+        return config.tenant_namespace or self.tenant_namespace
 
 
 def bug_words(controller: str, key: Key, err: Exception) -> str:
@@ -85,23 +90,24 @@ def bug_words(controller: str, key: Key, err: Exception) -> str:
 
 
 def blindness(config: DpuClusterConfig, err: NotEngaged | NotSynced) -> str:
-    """What could not be read, if the tenant is out of sight for certain; why it is, `TenantReachable` says.
+    """Why the tenant cannot be read, for a person, if it certainly cannot.
 
-    A start that finds all as it was writes nothing, so a cache that may yet be filled is waited for.
-    Raises: `err` again, if it is about infra or will pass by itself.
+    A start that finds nothing to change writes nothing, so a cache that may still be filled is waited for.
+    Raises: `err` again, if it is about infra or passes by itself.
     """
-    if err.cluster != INFRA and isinstance(visibility(config, unread(err)), Invisible):
-        return str(err)
+    seen = visibility(config, unread(err)) if err.cluster != INFRA else None
+    if isinstance(seen, Invisible):
+        return seen.words
     raise err
 
 
 def unread(err: NotEngaged | NotSynced) -> Unread:
-    """The evidence that such an error is, see `visibility`."""
+    """The error as evidence for `visibility`."""
     return Unread(err.error if isinstance(err, NotSynced) else None)
 
 
 class Connected(Protocol):
-    """What of a cluster says whether it answers; see `Cluster`."""
+    """The part of `Cluster` that tells whether it answers."""
 
     @property
     def health(self) -> Health:
@@ -116,7 +122,7 @@ class Connections(Protocol):
 
 
 def probed(cluster: Connected | None) -> Probed | None:
-    """The evidence that the last probe of a connected cluster is; None: it is not connected."""
+    """The last probe of a connected cluster, as evidence; None: it is not connected."""
     if cluster is None:
         return None
     health = cluster.health
@@ -136,43 +142,44 @@ def key_of(obj: Obj) -> Key:
 
 
 class ConfigReconciler(ABC, Generic[V]):
-    """A Reconciler of DpuClusterConfigs, told apart from the others by what it gathers and plans.
+    """A Reconciler of DpuClusterConfigs; its subclasses gather and plan.
 
-    Guarantees: reads caches only, writes through the executor only; what keeps it from working is said in one of its
-        conditions, unless infra itself does not answer.
-    Threads: `reconcile` from any worker, one at a time a key.
+    Guarantees: reads caches only, writes through the executor only; an error is reported in one of its conditions,
+        unless infra itself does not answer.
+    Threads: `reconcile` from any worker, one at a time for each key.
     """
 
     name: ClassVar[str]
-    """Names the controller in metrics, logs and, behind a prefix, as field manager."""
+    """Name of the controller in metrics, in logs and, with a prefix, as field manager."""
     condition: ClassVar[str]
-    """Type of the condition that says what went wrong."""
+    """Type of the condition that reports errors."""
 
     def __init__(self, installation: Installation, executor: Executor) -> None:
         self.installation = installation
         self._executor = executor
-        self._readings: Readings | None = None
+        self._watches: DynamicWatches | None = None
         self._guard = threading.Lock()  # guards _in_a_row
-        self._in_a_row: dict[Key, int] = {}  # passes that failed, if the last one did
+        self._in_a_row: dict[Key, int] = {}  # number of failed passes in a row
 
-    def read_through(self, readings: Readings) -> None:
-        """Hand over what this controller reads through; once, before the first reconcile."""
-        self._readings = readings
+    def read_through(self, watches: DynamicWatches) -> None:
+        """Take the watches of this controller; once, before the first reconcile."""
+        self._watches = watches
 
     def lane(self, key: Key) -> str:
-        """Whose work it is: lanes are named like the cluster of the tenant, which is what makes them slow."""
+        """The lane of a key, named like the tenant's cluster, because a slow tenant makes it slow."""
         return tenant_cluster_name(key.namespace, key.name)
 
     @property
     def manager(self) -> str:
-        """Field manager of all that this controller writes."""
+        """Field manager of all writes of this controller."""
         return field_manager(self.name)
 
     @abstractmethod
     def gather(self, reader: Reader, config: DpuClusterConfig) -> V:
-        """Read all that the decision may look at, from caches and from memory.
+        """Read all facts of the decision, from caches and from memory.
 
-        Guarantees: no request leaves, nothing is changed; it never waits. Raises: NotSynced, NotEngaged.
+        Guarantees: sends no request, changes nothing, and never waits.
+        Raises: NotSynced, NotEngaged.
         """
 
     @abstractmethod
@@ -180,13 +187,13 @@ class ConfigReconciler(ABC, Generic[V]):
         """Decide; pure."""
 
     def publish(self, view: V) -> None:
-        """Make known within the process what follows from `view`, once it is planned and before anything is written."""
+        """Publish facts from `view` within the process, after it is planned and before anything is written."""
 
     def forget(self, key: Key) -> None:
-        """Drop what is held in memory for a DpuClusterConfig that is gone or no longer served."""
+        """Drop the memory of a DpuClusterConfig that is gone or no longer served."""
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """Whether there is something to do: once the finalizer is set, until the DpuClusterConfig is deleted."""
+        """Whether this controller works for it: from the finalizer on until the DpuClusterConfig is deleted."""
         return config.refused is None and config.has_finalizer and not config.terminating
 
     def judge_new(self, reader: Reader, obj: Obj) -> DpuClusterConfig:
@@ -196,10 +203,10 @@ class ConfigReconciler(ABC, Generic[V]):
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped."""
-        assert self._readings is not None
+        assert self._watches is not None
         live: DpuClusterConfig | None = None
         try:
-            with self._readings.reading(key) as reader:
+            with self._watches.reading(key) as reader:
                 live = self.judged(reader, key)
                 view = self._viewed(reader, live, stop) if live is not None and self.serves(live) else None
                 refusal = reader.refusal()
@@ -222,7 +229,7 @@ class ConfigReconciler(ABC, Generic[V]):
             raise
         except NO_BUG:
             raise
-        # A bug about this object: the Controller counts it, logs its traceback and tries again; a condition says so.
+        # A bug: the Controller counts it, logs its traceback and tries again; a condition reports it.
         except Exception as err:
             if live is not None:
                 self._confess(live, ApiError(0, INTERNAL_ERROR, bug_words(self.name, key, err)), "", stop)
@@ -231,7 +238,7 @@ class ConfigReconciler(ABC, Generic[V]):
         return min((each for each in seconds if each is not None), default=None)
 
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:
-        """All that `plan` decides by."""
+        """The view by which `plan` decides."""
         if config.terminating and not self._is_ending(reader, config):
             self.installation.ask_rights((config.namespace,), reader.waker, ENDING_RIGHTS_SECONDS)
         return self.gather(reader, config)
@@ -252,19 +259,19 @@ class ConfigReconciler(ABC, Generic[V]):
         """Stop waking a key that is gone; a new object of that name wakes it again."""
         self.forget(key)
         self._passed(key)
-        if live is None and self._readings is not None:
-            self._readings.forget(key)
+        if live is None and self._watches is not None:
+            self._watches.forget(key)
 
     def infra_uid(self, reader: Reader) -> str:
-        """UID of infra's `kube-system`: what tells this cluster from any other. Raises: NotSynced."""
+        """UID of infra's `kube-system`, which identifies the cluster. Raises: NotSynced."""
         kube_system = reader.one(INFRA, NAMESPACES, "", KUBE_SYSTEM)
         if kube_system is None:
             raise Terminal("infra has no namespace kube-system")
         return uid_of(kube_system)
 
     def access(self, reader: Reader, config: DpuClusterConfig) -> Access:
-        """What may be done in the namespace of `config`, once that ends; its rights were reviewed before anything was
-        gathered. Raises: NotSynced."""
+        """The access to the namespace of `config` once that ends; its rights were reviewed before the gather. Raises:
+        NotSynced."""
         is_ending = self._is_ending(reader, config)
         if not config.terminating:
             return Access.GIVEN
@@ -277,21 +284,22 @@ class ConfigReconciler(ABC, Generic[V]):
         return namespace is None or is_terminating(namespace)
 
     def owner(self, reader: Reader, config: DpuClusterConfig) -> str:
-        """Value of the owner label on all that is written for `config`. Raises: NotSynced."""
+        """Value of the owner label on all objects that are written for `config`. Raises: NotSynced."""
         return owner_hash(self.infra_uid(reader), config.namespace, config.name)
 
     def rights(self, reader: Reader, config: DpuClusterConfig) -> Rights:
-        """What decides which of the nodes that `config` selects it has. Raises: NotSynced."""
+        """The rights that decide which of its selected nodes `config` has. Raises: NotSynced."""
         installation = self.installation
         others = self._found(reader, SERVED, ANY)
         return gather_rights(reader, config, others, installation.namespace, self.infra_uid(reader))
 
     def siblings(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
-        """The others that are served and whose tenant is the same cluster. Raises: NotSynced."""
+        """The other served DpuClusterConfigs whose tenant is the same cluster. Raises: NotSynced."""
         return [each for each in self._namesakes(reader, config) if self._share_tenant(reader, config, each)]
 
     def strangers(self, reader: Reader, config: DpuClusterConfig) -> list[DpuClusterConfig]:
-        """The others that are served, whose tenant gives the same UID and proved to be another. Raises: NotSynced."""
+        """The other served DpuClusterConfigs whose tenant gives the same UID and has proved to be another cluster.
+        Raises: NotSynced."""
         others = self._namesakes(reader, config) if config.tenant_root else []
         return [each for each in others if each.tenant_root and not self._share_tenant(reader, config, each)]
 
@@ -301,7 +309,7 @@ class ConfigReconciler(ABC, Generic[V]):
         return sorted(others, key=lambda each: each.namespace)
 
     def _share_tenant(self, reader: Reader, *configs: DpuClusterConfig) -> bool:
-        """Whether one authority is behind those whose tenants give one UID, or infra's administrator says it is."""
+        """Whether tenants with one UID have the same CA, or infra's administrator declares them the same."""
         if len({each.tenant_root for each in configs}) == 1:
             return True
         namespaces = (reader.one(INFRA, NAMESPACES, "", c.namespace) for c in configs)
@@ -309,8 +317,8 @@ class ConfigReconciler(ABC, Generic[V]):
         return all(text == configs[0].tenant_uid for text in said)
 
     def judged(self, reader: Reader, key: Key) -> DpuClusterConfig | None:
-        """The DpuClusterConfig of `key`, with what speaks against it: others that are served and claim the same, or
-        that it is not admitted yet. Raises: NotSynced, ApiError."""
+        """The DpuClusterConfig of `key`, refused if another served one claims the same, or if it is not admitted yet.
+        Raises: NotSynced, ApiError."""
         own = self._own(reader, key)
         if own is None:
             return None
@@ -328,28 +336,29 @@ class ConfigReconciler(ABC, Generic[V]):
         return [obj for selection in selections for obj in reader.by_index(INFRA, selection, index, value)]
 
     def _confess(self, config: DpuClusterConfig, err: ApiError, doing: str, stop: Stop) -> None:
-        """Say in our condition what the API server refuses."""
+        """Report in our condition what the API server refuses."""
         condition = self._refused(err, doing)
-        self._executor.execute(Plan(confession(INFRA, config.live, condition, self.manager)), stop)
+        self._executor.execute(Plan(confession(config.live, condition, self.manager)), stop)
 
     def _refused(self, err: ApiError, doing: str) -> Condition:
         """Our condition; the message of a 403 names verb and resource."""
-        return Condition(self.condition, "False", err.reason, doing + err.message)
+        return Condition(self.condition, "False", reason_of(err), doing + err.message)
 
 
 class TenantReconciler(ConfigReconciler[V]):
-    """A ConfigReconciler that has to ask its tenant what no cache can answer: gather, probe, plan, execute.
+    """A ConfigReconciler that has to ask its tenant for facts that no cache has: gather, probe, plan, execute.
 
-    Guarantees: beside the executor, `probe` alone calls a tenant. Each key is one tenant, and no key is in two passes
-        at once, so a worker is the lane of one tenant: there has to be one for each tenant that may be slow at once.
+    Guarantees: apart from the executor, only `probe` calls a tenant. Each key is one tenant and is in one pass at a
+        time, so a slow tenant occupies one worker.
     """
 
     @abstractmethod
     def probe(self, reader: Reader, view: V) -> V:
-        """Add to `view` what the tenant answers; caches may be read where an answer says that they can be.
+        """Add the tenant's answers to `view`; caches may be read where an answer shows that they can be.
 
         Guarantees: ends in bounded time, whatever the tenant does; asks the write gate before each request that may
-            create something. Raises: NotSynced, NotEngaged, LeadershipLost.
+            create something.
+        Raises: NotSynced, NotEngaged, LeadershipLost.
         """
 
     def _viewed(self, reader: Reader, config: DpuClusterConfig, stop: Stop) -> V:

@@ -1,1 +1,1 @@
-"""What the operator decides. Nothing here does I/O, reads a clock, or knows of threads."""
+"""The decisions of the operator, pure: nothing here does I/O, reads a clock, or uses threads."""

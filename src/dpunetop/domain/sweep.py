@@ -1,7 +1,7 @@
-"""What is left of DpuClusterConfigs that are gone, and in which order it goes.
+"""Removal of what DpuClusterConfigs that are gone have left, in order.
 
-Nothing is remembered: each look decides anew from what is there, so a sweep that ended half-way goes on where it was.
-What belongs to a DpuClusterConfig that lives stays, and so does what only a person can judge: that is named.
+Nothing is remembered: each look decides from what is there, so an interrupted sweep goes on where it was. Objects of a
+DpuClusterConfig that lives stay. So do objects that only a person can judge; the sweep names them.
 """
 
 from __future__ import annotations
@@ -56,61 +56,61 @@ INFRA_NAMES: Mapping[Resource, Callable[[str], bool]] = {
     names.MACHINECONFIGS: lambda name: bool(_pool_of(name)),
     names.MACHINECONFIGPOOLS: lambda _: True,
 }
-"""What we make in infra, in the order in which it goes: budgets first, so that DPUs can be drained. The names that we
-give are asked for beside the label, which anybody may copy."""
+"""Our objects in infra, in the order of removal: budgets first, so that DPUs can be drained. The name has to be ours
+beside the label, which anybody may copy."""
 TENANT_NAMES: Mapping[Resource, Callable[[str], bool]] = dict.fromkeys(
     (ROLEBINDINGS, CLUSTERROLEBINDINGS, SERVICEACCOUNTS), _ACCOUNTS.__contains__
 )
-"""The same in a tenant, beside NodeMaintenances: what gives rights first."""
+"""The same in a tenant, beside NodeMaintenances: bindings first."""
 
 
 class Ending(Enum):
-    """What is done about a DpuClusterConfig that is being deleted, and that nobody ends."""
+    """What a sweep does about a DpuClusterConfig that is terminating while no operator runs."""
 
     KEEP = auto()
-    """It counts as one that lives: an operator that is installed again leads its hosts out."""
+    """It counts as living: an operator that is installed again drains its hosts."""
     FINISH = auto()
     """It counts as gone, and our finalizer is taken off."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweptTenant:
-    """What a tenant shows."""
+    """The tenant's objects that a sweep looks at."""
 
     ours: tuple[tuple[Resource, Obj], ...]
-    """Of TENANT_NAMES, with our label."""
+    """Objects of TENANT_NAMES with our label."""
     maintenances: tuple[Obj, ...]
     hosts: tuple[Obj, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the clusters show."""
+    """The clusters' objects that a sweep looks at."""
 
     infra_uid: str
     """Of `kube-system`."""
     configs: tuple[Obj, ...]
     ours: tuple[tuple[Resource, Obj], ...]
-    """Of INFRA_NAMES, with our label."""
+    """Objects of INFRA_NAMES with our label."""
     pools: tuple[Obj, ...]
     """All there are."""
     nodes: tuple[Obj, ...]
     tenant: SweptTenant | None = None
-    """None: it is not to be looked at."""
+    """None: the tenant is not swept."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepChoice:
-    """What a person has asked for."""
+    """What a person has asked the sweep for."""
 
     ending: Ending = Ending.KEEP
     owners: frozenset[str] = frozenset()
-    """Owner labels that count as ours in the tenant, although nothing in infra bears them any more."""
+    """Owner labels that count as ours in the tenant, although no object of infra has them any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One write, and what is said of it."""
+    """One write, and the line that reports it."""
 
     step: Delete | Patch
     note: str
@@ -122,18 +122,18 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look says."""
+    """The result of one look."""
 
     acts: tuple[Act, ...] = ()
-    """In this order; none relies on another of the same look."""
+    """In this order; none depends on another of the same look."""
     later: tuple[str, ...] = ()
-    """What goes after these, or is going by itself."""
+    """Objects that are removed after these, or are terminating."""
     kept: tuple[str, ...] = ()
-    """What only a person can end, with how."""
+    """Objects that only a person can remove, with how."""
     strangers: frozenset[str] = frozenset()
-    """Owners in the tenant of whom infra knows nothing: another infra cluster may have them."""
+    """Owner labels in the tenant that nothing in infra explains: another infra cluster may have them."""
     swept: frozenset[str] = frozenset()
-    """Owners that are gone, as far as they are known."""
+    """Known owner labels of DpuClusterConfigs that are gone."""
 
     def __add__(self, other: Look) -> Look:
         """Both, in this order."""
@@ -156,7 +156,7 @@ class _Owners:
 
 
 def look(found: Found, choice: SweepChoice) -> Look:
-    """What is to be done now, and what is left to others.
+    """Decide what is removed now, what later, and what is left to people.
 
     Guarantees: a DPU's budget goes before all else; what is in the tenant goes before the rest of infra; a host that is
         cordoned in a maintenance of ours comes out cordoned, since no DPU serves it; neither pool nor MachineConfig
@@ -174,7 +174,7 @@ def look(found: Found, choice: SweepChoice) -> Look:
 
 
 def _after_tenant(first: Look, rest: Look) -> Look:
-    """What is left in infra shows whose the tenant's objects are, to the next sweep too: so it stays until these go."""
+    """Objects left in infra show the next sweep whose the tenant's objects are, so they stay until those are gone."""
     if not first.later and not any(act.step.cluster == TENANT for act in first.acts):
         return rest
     return Look(later=(*(f"{act}: goes after that" for act in rest.acts), *rest.later), kept=rest.kept)
@@ -209,7 +209,7 @@ def _owners(found: Found, choice: SweepChoice) -> _Owners:
 
 
 def _named_so(resource: Resource, found: Found, owners: _Owners) -> Look:
-    """What is gone of one kind in infra; the account of the blockers is everybody's."""
+    """Removal of one kind in infra; all DpuClusterConfigs share the ServiceAccount of the blockers."""
     ours = (obj for kind, obj in found.ours if kind == resource and owners.has_gone(obj))
     is_wanted = bool(owners.living)
     gone = [
@@ -221,7 +221,7 @@ def _named_so(resource: Resource, found: Found, owners: _Owners) -> Look:
 
 
 def _cut_off(resource: Resource, obj: Obj, found: Found) -> str:
-    """Which hosts lose their network, as far as budgets still say so."""
+    """The hosts that lose their network, as far as budgets name them."""
     if resource != DAEMONSETS:
         return ""
     budgets = (each for kind, each in found.ours if kind == names.PODDISRUPTIONBUDGETS)
@@ -241,7 +241,7 @@ def _deleted(cluster: str, resource: Resource, gone: Iterable[Obj], note: Callab
 
 
 def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozenset[object]) -> Look:
-    """Pools or MachineConfigs: never one that nodes run or are picked for, nor one that a living config names."""
+    """Pools or MachineConfigs: never one that nodes run or that selects nodes, nor one that a living config names."""
     selectors = {name_of(pool): (pool.get("spec") or {}).get("nodeSelector") or {} for pool in found.pools}
     gone, kept = [], []
     for obj in (each for kind, each in found.ours if kind == resource and owners.has_gone(each)):
@@ -260,7 +260,7 @@ def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozens
 
 
 def _pool_of(machine_config: str) -> str:
-    """The pool that a MachineConfig of ours is for; empty: it is none of ours."""
+    """The pool of a MachineConfig of ours; empty: it is not ours."""
     before, after = _MACHINE_CONFIG
     if not (machine_config.startswith(before) and machine_config.endswith(after)):
         return ""
@@ -286,8 +286,8 @@ def _accounts(resource: Resource, tenant: SweptTenant, owners: _Owners) -> Look:
 
 
 def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
-    """Its operator makes the host schedulable once it is deleted; so what is to become of the cordon is on the Node
-    before."""
+    """The node maintenance operator uncordons the host once this is deleted, so the Node says before whether it stays
+    cordoned."""
     read, what = maintenance(obj, owner_of(obj)), shown(names.NODEMAINTENANCES, obj)
     if not read.ours:
         return Look()
@@ -302,7 +302,7 @@ def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
 
 
 def _held(host: HostNode, owners: _Owners) -> Look:
-    """A host in a maintenance of somebody else."""
+    """A host in another writer's maintenance."""
     if host.left_by not in owners.gone and not _has_outage(host, owners):
         return Look()
     what = f"{shown(NODES, host.live)} has marks of ours, and is in a maintenance that another writer made"
@@ -314,8 +314,8 @@ def _has_outage(host: HostNode, owners: _Owners) -> bool:
 
 
 def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
-    """What drains and outages have left on a host that is in no maintenance. A mark says nothing of whose it is: it is
-    ours where we have left the host, or where there is nobody else."""
+    """Marks of drains and outages on a host that is in no maintenance. A mark names no owner: it is ours where the host
+    says that we left it, or where no other DpuClusterConfig exists."""
     was_left = host.left_by in owners.gone
     is_ours = is_alone or was_left
     if host.mark is not None and is_ours and (host.mark or not host.cordoned):
@@ -334,7 +334,7 @@ def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
 
 
 def _marked(host: HostNode, marks: list[str]) -> Look:
-    """Marks go by themselves where the host is in use; a cordon is never taken off here."""
+    """The marks are removed where the host is in use; a cordon is never removed here."""
     if not host.cordoned:
         gone = {"metadata": {"annotations": dict.fromkeys(marks)}}
         return Look((Act(Patch(TENANT, NODES, host.live, gone), ": it is in use, and our marks go"),))
@@ -345,7 +345,7 @@ def _marked(host: HostNode, marks: list[str]) -> Look:
 
 
 def _configs(found: Found, choice: SweepChoice, before: Look) -> Look:
-    """DpuClusterConfigs that are being deleted, and have our finalizer."""
+    """Terminating DpuClusterConfigs with our finalizer."""
     held = (each for each in found.configs if is_terminating(each) and names.FINALIZER in _finalizers(each))
     return reduce(Look.__add__, (_config(each, choice, before) for each in held), Look())
 
@@ -367,7 +367,7 @@ def _finalizers(config: Obj) -> list[str]:
 
 
 def _host_ref(host: HostNode, owner: str) -> HostRef:
-    """As far as a write of the host goes by it."""
+    """The members of a HostRef that a write of the host needs."""
     return HostRef(name_of(host.live), TENANT, "", owner, Author("", "", "", 0))
 
 

@@ -13,15 +13,15 @@ from dpunetop.kube.shapes import at, mappings
 Status = Literal["True", "False", "Unknown"]
 
 MESSAGE_LIMIT = 1000
-"""Longest message that we write; the API allows 32,768 characters, a reader does not."""
+"""Longest message that we write; the API allows 32,768 characters, more than anyone reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One statement about an object, as a decision makes it: without times, which belong to the writing.
+    """One condition of an object, as a decision makes it; the times are added when it is written (`stamp`).
 
-    Guarantees: the message is one printable line of ASCII, at most `MESSAGE_LIMIT` long, whatever strangers' words got
-        into it. That is the last line of defence: who quotes them says besides where they begin and end.
+    Guarantees: the message is one printable line of ASCII, at most `MESSAGE_LIMIT` long, also with foreign text in it.
+        This is the last line of defence: the code that inserts foreign text also puts it in quotes.
     """
 
     type: str
@@ -34,7 +34,7 @@ class Condition:
 
 
 def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
-    """The condition of that type in the object's status, as stored."""
+    """The condition of type `type_` in the object's status, as stored; None if it has none."""
     for condition in mappings(at(obj, "status", "conditions")):
         if condition.get("type") == type_:
             return dict(condition)
@@ -42,7 +42,7 @@ def condition_of(obj: Obj, type_: str) -> dict[str, Any] | None:
 
 
 def changed(live: Obj, conditions: Iterable[Condition]) -> list[Condition]:
-    """Those whose status or reason `live` does not have; a message may change without anything having happened."""
+    """The conditions whose status or reason differs from `live`; a new message alone is no change."""
     return [
         condition
         for condition in conditions
@@ -55,9 +55,9 @@ def _says(stored: dict[str, Any], status: str, reason: str) -> bool:
 
 
 def stamp(live: Obj, conditions: Iterable[Condition], observed_generation: int, now: str) -> list[dict[str, Any]]:
-    """The conditions as they are to be stored in `live`'s status, sorted by type.
+    """The conditions as stored in `live`'s status, sorted by type.
 
-    Guarantees: the transition time of `live` is kept while the status value is the same, else it is `now` (RFC 3339);
+    Guarantees: lastTransitionTime is kept from `live` while the status value is the same, else it is `now` (RFC 3339);
         equal input gives equal output.
     Source: Kubernetes API conventions, "Typical status properties".
     """

@@ -1,4 +1,4 @@
-"""What may go wrong with a request, as types; only kinds that somebody branches on have a class."""
+"""Failures of a request as exception types; only failures that code branches on have a class."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dpunetop.base.quoting import printable
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,99}")
 MOST_MESSAGE_CHARS = 1000
 MOST_PAUSE_SECONDS = 60.0
-"""No server puts us off for longer, whatever it says."""
+"""Upper bound of a server's Retry-After."""
 
 
 class ApiError(Exception):
-    """A request that did not succeed.
+    """A request that failed.
 
-    `code` is the HTTP status, 0 when there was no usable answer. `reason` is the server's machine-readable word, or one
-    of ours where there was none (`DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`).
-    `retry_after_seconds` is what the server asked for, if it did. `causes` names the fields of an Invalid or Conflict.
-    `cluster` names the cluster that was asked, once a client has passed the error on.
+    `code` is the HTTP status, 0 if no usable response came. `reason` is the server's machine-readable reason, or, if it
+    sent none, one of `DNS`, `Refused`, `Timeout`, `TLS`, `Reset`, `TooLarge`, `BadAnswer`.
+    `retry_after_seconds` is the server's Retry-After, if any. `causes` names the fields of an Invalid or Conflict.
+    `cluster` names the cluster that was asked; the client fills it in.
     Guarantees: the message is one printable line of ASCII, at most `MOST_MESSAGE_CHARS` long.
     """
 
@@ -46,7 +46,8 @@ class ApiError(Exception):
 
 
 class Unreachable(ApiError):
-    """No answer came: name not resolved, refused, timed out, broken TLS, cut off. Nothing is known of the effect."""
+    """No response came: name not resolved, connection refused or reset, timeout, TLS failure. A write may or may not
+    have taken effect."""
 
 
 class Unauthorized(ApiError):
@@ -54,7 +55,7 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: the credential lacks a right; the message names it."""
+    """403: the credential lacks a permission; the message names it."""
 
 
 class NotFound(ApiError):
@@ -66,15 +67,15 @@ class Conflict(ApiError):
 
 
 class Gone(ApiError):
-    """410: the resource version or continue token is too old; read all again."""
+    """410: the resourceVersion or continue token has expired; list again."""
 
 
 class Invalid(ApiError):
-    """422: the object, or the uid that it names, is not acceptable."""
+    """422: the server rejects the object, or its uid is not that of the live object."""
 
 
 class TooManyRequests(ApiError):
-    """429: the server, or a disruption budget, says later."""
+    """429: the server is overloaded, or a PodDisruptionBudget forbids the eviction now."""
 
 
 _BY_CODE: dict[int, type[ApiError]] = {
@@ -94,10 +95,10 @@ def error_from_status(
     retry_after_seconds: float | None = None,
     most_chars: int = MOST_MESSAGE_CHARS,
 ) -> ApiError:
-    """The error that a `Status` object of the API describes; `code` is used where the object has none.
+    """The error that a `Status` object of the API describes; `code` is used if the object has none.
 
-    Guarantees: takes any mapping, however malformed; the reason is a word that a condition may bear, the message one
-        printable line of at most `most_chars`: the server may be hostile, and both are shown to people.
+    Guarantees: takes any mapping, however malformed, since the server may be hostile and people read the result. The
+        reason is valid as the reason of a condition; the message is one printable line of at most `most_chars`.
     Source: Kubernetes API conventions, "Response Status Kind".
     """
     given = status.get("code")

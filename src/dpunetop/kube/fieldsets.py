@@ -1,7 +1,7 @@
-"""Whose fields: read `managedFields`, so that an apply that would change nothing need not be sent.
+"""Field ownership: reads `managedFields`, so that an apply that would change nothing is not sent.
 
 The shape of `fieldsV1` alone tells associative lists, sets and atomic values apart, so no schema is needed. Desired
-objects must be canonical, that is spelled as the server prints them: quantities, `fieldRef.apiVersion`, no null, no
+objects must be canonical, that is, spelled as the server prints them: quantities, `fieldRef.apiVersion`, no null, no
 empty maps or strings that the server drops.
 """
 
@@ -17,12 +17,13 @@ from dpunetop.base import jsonio
 from dpunetop.kube.meta import Obj
 
 BEFORE_FIRST_APPLY = "before-first-apply"
-"""Manager of all fields that were there when somebody first applied to an object without `managedFields`: one that is
-older than these, or whose `managedFields` somebody has cleared. Nobody gives them up, so no apply ends them.
+"""The manager that the API server gives all existing fields on the first apply to an object without `managedFields`
+(one older than that feature, or one whose `managedFields` were cleared). It never releases them, so no apply removes
+them.
 Source: skipNonAppliedManager of k8s.io/apimachinery/pkg/util/managedfields."""
 
 OWNED = "owned"
-"""Member of what a cache keeps of an object in place of the fields of its one manager: an `Owned`."""
+"""Member of a cached object that replaces the fields of its only manager: an `Owned`."""
 
 FieldsV1 = Mapping[str, Any]
 KeyFields = tuple[tuple[str, Any], ...]
@@ -33,14 +34,14 @@ _IDENTITY = frozenset(("name", "namespace", "uid", "resourceVersion"))
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """What stands for the fields of the one manager of an object, see `digested`. No server can send one."""
+    """A digest of the fields of an object's only manager, see `digested`. A server cannot send one."""
 
     manager: str
     api_version: str
     digest: str
 
     def is_of(self, field_manager: str, subresource: str, api_version: str) -> bool:
-        """Whether these are the fields that are asked about."""
+        """Whether these are the fields of that manager, subresource and API version."""
         return not subresource and (field_manager, api_version) == (self.manager, self.api_version)
 
 
@@ -48,7 +49,7 @@ def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str =
     """Whether the server would change `live` if `field_manager` applied `desired`, which is canonical.
 
     Guarantees: False only if `field_manager` owns exactly the fields of `desired`, at this API version, and `live` has
-        their values, list items in the same order. Needs no more of the live `managedFields` than our own entry.
+        their values, list items in the same order. Needs only our own entry of the live `managedFields`.
     Source: Kubernetes API reference, FieldsV1; structured-merge-diff.
     """
     ours = _without_identity(desired)
@@ -63,9 +64,9 @@ def would_change(desired: Obj, live: Obj, field_manager: str, subresource: str =
 
 
 def is_shadowed(desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool) -> bool:
-    """Whether fields of ours would stay when we give them up, because they count as there before anybody applied.
+    """Whether fields that we release would stay in the object, because BEFORE_FIRST_APPLY owns them too.
 
-    Needs of the live `managedFields` our own entry and that of BEFORE_FIRST_APPLY.
+    Needs our own entry of the live `managedFields` and that of BEFORE_FIRST_APPLY.
     """
     return _unshadowed(desired, live, field_manager, subresource, is_whole) is not None
 
@@ -73,10 +74,10 @@ def is_shadowed(desired: Obj, live: Obj, field_manager: str, subresource: str, i
 def claimed(
     desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool
 ) -> list[Mapping[str, Any]] | None:
-    """The `managedFields` of `live`, which must be complete, such that our fields are ours alone; None: they are.
+    """The `managedFields` to write so that BEFORE_FIRST_APPLY no longer shares our fields; None: it shares none.
 
-    With `is_whole` all that nobody has applied in the members of `desired` becomes ours too, so that the next apply of
-    `desired` ends what it does not list.
+    `live` must have its complete `managedFields`. With `is_whole` we also take the fields of BEFORE_FIRST_APPLY within
+    the members of `desired`, so that the next apply of `desired` removes those that it does not list.
     """
     found = _unshadowed(desired, live, field_manager, subresource, is_whole)
     if found is None:
@@ -95,7 +96,7 @@ def claimed(
 def _unshadowed(
     desired: Obj, live: Obj, field_manager: str, subresource: str, is_whole: bool
 ) -> tuple[FieldsV1, FieldsV1] | None:
-    """Our fields, and those that stay those of before; None if nothing is to be changed."""
+    """Our fields, and those that BEFORE_FIRST_APPLY keeps; None if nothing needs to change."""
     api_version = str(desired["apiVersion"])
     before = _fields(live, BEFORE_FIRST_APPLY, "Update", subresource, api_version)
     ours = _fields(live, field_manager, "Apply", subresource, api_version)
@@ -129,18 +130,18 @@ def _difference(one: FieldsV1, other: FieldsV1) -> FieldsV1:
 
 
 def _node(below: FieldsV1) -> FieldsV1:
-    """A leaf as what it stands for: the member as such, and nothing in it."""
+    """A leaf as a node: the member itself, and nothing inside it."""
     return below or {".": {}}
 
 
 def projection(live: Obj, field_manager: str, subresource: str = "") -> Any:
-    """The part of `live` that `field_manager` owns; equal parts say that nobody has touched our fields."""
+    """The part of `live` that `field_manager` owns; while it stays equal, nobody has changed our fields."""
     owned = _owned_fields(live, field_manager, subresource, str(live["apiVersion"]))
     return _projected(owned, live) if owned else None
 
 
 def projection_digest(live: Obj, field_manager: str, subresource: str = "") -> str:
-    """The digest of `projection`, also of an object that was `digested`."""
+    """The digest of `projection`; also works on a cached object whose fields are `digested`."""
     known = live.get(OWNED)
     if isinstance(known, Owned) and known.is_of(field_manager, subresource, str(live["apiVersion"])):
         return known.digest
@@ -148,11 +149,11 @@ def projection_digest(live: Obj, field_manager: str, subresource: str = "") -> s
 
 
 def digested(live: Obj) -> Owned | None:
-    """What stands for all that `live` and its `managedFields` say of the fields of its one manager; None: they are
-    needed, since it has several, or since no `desired` would leave it as it is.
+    """A digest that replaces the fields of `live`'s only manager and its `managedFields` in a cache; None: the fields
+    themselves are needed, since `live` has several managers, or since any `desired` would change it.
 
-    Guarantees: of what is left of `live`, with this as OWNED and without `managedFields`, `would_change` and
-        `projection_digest` answer what they answer of `live`.
+    Guarantees: `would_change` and `projection_digest` give the same result for `live` as for the object that keeps this
+        digest as OWNED and has lost those fields and its `managedFields`.
     """
     entries = live["metadata"].get("managedFields") or []
     ours = projection(live, str(entries[0].get("manager"))) if len(entries) == 1 else None
@@ -186,7 +187,7 @@ def _is_entry(entry: Mapping[str, Any], manager: str, operation: str, subresourc
 
 
 def _without_identity(desired: Obj) -> dict[str, Any]:
-    # What the server never lists as owned: type, and what tells which object is meant.
+    # The server never lists these as owned: the type and the identity of the object.
     ours = {name: value for name, value in desired.items() if name not in _TYPE}
     metadata = {name: value for name, value in desired["metadata"].items() if name not in _IDENTITY}
     if metadata:
@@ -208,7 +209,7 @@ def _differs(owned: FieldsV1, desired: Any, live: Any) -> bool:
 def _members_differ(owned: FieldsV1, desired: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     seen = 0
     for path, below in owned.items():
-        if path == ".":  # the member as such, beside what is in it
+        if path == ".":  # the member itself, beside its content
             continue
         name = path[2:]
         if name not in desired or name not in live or _differs(below, desired[name], live[name]):
@@ -231,7 +232,7 @@ def _values_differ(paths: list[str], desired: list[Any], live: list[Any]) -> boo
     if {jsonio.canonical(jsonio.loads(path[2:])) for path in paths} != set(wanted):
         return True
     rest = iter([jsonio.canonical(item) for item in live])
-    return not all(item in rest for item in wanted)  # each is looked for behind the one before
+    return not all(item in rest for item in wanted)  # `rest` is an iterator: each is searched behind the one before
 
 
 def _keyed_items_differ(owned: Mapping[KeyFields, FieldsV1], desired: list[Any], live: list[Any]) -> bool:

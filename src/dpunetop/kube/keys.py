@@ -1,4 +1,4 @@
-"""What names a thing: its kind of collection, and its place within a cluster."""
+"""Names: the resource (group, version, plural) and the key of one object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INFRA = "infra"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One collection of the API: where it is served and what its objects call themselves."""
+    """One resource of the API: its path and the kind of its objects."""
 
     group: str
     version: str
@@ -29,7 +29,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """The name of one object; what queues hold. The cluster is part of it, so infra and tenant never mix."""
+    """The name of one object; work queues hold keys. The cluster is part of it, so infra and tenant never mix."""
 
     cluster: str
     namespace: str
@@ -61,7 +61,6 @@ ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role", True)
 CLUSTERROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
 ROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", True)
 CLUSTERROLEBINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", False)
-CLUSTERROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", False)
 CUSTOMRESOURCEDEFINITIONS = Resource(
     "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", False
 )

@@ -16,12 +16,12 @@ def name_of(obj: Obj) -> str:
 
 
 def namespace_of(obj: Obj) -> str:
-    """The object's namespace; empty for one of the cluster."""
+    """The object's namespace; empty for a cluster-scoped object."""
     return str(obj["metadata"].get("namespace", ""))
 
 
 def uid_of(obj: Obj) -> str:
-    """The object's uid: what tells a recreated object from its predecessor."""
+    """The object's uid, which tells a recreated object from its predecessor."""
     return str(obj["metadata"].get("uid", ""))
 
 
@@ -41,7 +41,7 @@ def annotations_of(obj: Obj) -> Mapping[str, str]:
 
 
 def is_terminating(obj: Obj) -> bool:
-    """Whether the object is on its way out, held only by finalizers or grace."""
+    """Whether the object is being deleted and only finalizers or its grace period keep it."""
     return "deletionTimestamp" in obj["metadata"]
 
 
@@ -64,7 +64,7 @@ def new_object(resource: Resource, namespace: str, name: str, **members: Any) ->
 def owner_reference(resource: Resource, owner: Obj) -> dict[str, Any]:
     """A controller reference to `owner`, without `blockOwnerDeletion`.
 
-    Source: with the plugin OwnerReferencesPermissionEnforcement that member needs a right on the owner's finalizers.
+    Source: the admission plugin OwnerReferencesPermissionEnforcement demands update on the owner's finalizers for it.
     """
     return {
         "apiVersion": resource.api_version,

@@ -1,5 +1,5 @@
-"""What a decision asks for: ordered steps. Each carries the live object that the decision saw, so every write says
-what it expects and a stale cache can neither merge into a stranger's object nor revive a deleted one."""
+"""The result of a decision: ordered steps. Each carries the live object that the decision saw, so every write has a
+precondition, and a stale cache can neither merge into a stranger's object nor recreate a deleted one."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
 
 NOTE_LIMIT = 1024
-"""The API takes no longer note of an Event."""
+"""The API rejects a longer note of an Event."""
 
 
 class Fence(Enum):
-    """What must still be true of the live object when the write arrives."""
+    """The precondition of a write on the live object."""
 
     UID = auto()
-    """It is the same object."""
+    """The uid is the same."""
     VERSION = auto()
-    """It is the same object and nobody has changed it."""
+    """The uid and the resourceVersion are the same."""
 
 
 class Ownership(Enum):
-    """Whose the object is, for the day on which its `managedFields` were lost: then nobody can tell whose a field is
-    that we do not list."""
+    """Who owns the fields that we do not list, if the object has lost its `managedFields`, which would tell."""
 
     WHOLE = auto()
-    """Of the members of the object that we list (`spec`, `data`), all that is in them is ours; what we do not list of
-    it goes."""
+    """We own the members that we list (`spec`, `data`) with all their content: the apply removes what we do not list in
+    them."""
     SHARED = auto()
-    """What we list is ours, the rest is others'."""
+    """We own what we list; the rest belongs to others and stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Server-side apply `desired`, which holds exactly the fields that `field_manager` owns.
 
-    `live` None means create-only: the write fails with Conflict if anything is there. What this process has made itself
-    meanwhile is applied to; with `Fence.VERSION` it is left as it is.
+    `live` None means create only: the write fails with Conflict if the object exists. An object that this process has
+    created itself since the decision is applied to; with `Fence.VERSION` it is left unchanged.
     """
 
     cluster: str
@@ -56,7 +55,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Merge-patch members that must not be given up by an apply; with uid and resourceVersion of `live`."""
+    """Merge-patch members that an apply must not own or release; sent with uid and resourceVersion of `live`."""
 
     cluster: str
     resource: Resource
@@ -66,7 +65,7 @@ class Patch:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete `live`; one that is gone, or already terminating, counts as done."""
+    """Delete `live`; done at once if it is gone or already terminating."""
 
     cluster: str
     resource: Resource
@@ -76,9 +75,9 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Tell a person who looks at `regarding`: one Event, aggregated with its like.
+    """Record an Event about `regarding`; the recorder aggregates equal ones.
 
-    Guarantees: the note is one printable line of ASCII, at most `NOTE_LIMIT` long, as the message of a Condition is.
+    Guarantees: the note is one printable line of ASCII, at most `NOTE_LIMIT` long.
     """
 
     cluster: str
@@ -106,7 +105,7 @@ class ApplyStatus:
     field_manager: str
     members: Mapping[str, Any] = field(default_factory=dict)
     telling: Mapping[str, Emit] = field(default_factory=dict)
-    """By type of condition: what to tell once this write has changed its status or reason."""
+    """By condition type: the Events to record once this write has changed its status or reason."""
 
 
 Step = Apply | Patch | Delete | ApplyStatus | Emit
@@ -114,14 +113,14 @@ Step = Apply | Patch | Delete | ApplyStatus | Emit
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Steps in the order that makes them safe, and when to look again without being woken (None: only when woken).
+    """Steps in the order that makes them safe, and when to requeue the key (None: only on the next change).
 
-    Guarantees: the executor stops at the first step that fails; no later step has then been tried.
+    Guarantees: the executor stops at the first step that fails and tries no later step.
     """
 
     steps: tuple[Step, ...] = ()
     requeue_after_seconds: float | None = None
 
     def then(self, *steps: Step) -> Plan:
-        """The same plan with `steps` behind it."""
+        """The same plan with `steps` appended."""
         return Plan((*self.steps, *steps), self.requeue_after_seconds)

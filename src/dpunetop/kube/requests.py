@@ -1,4 +1,4 @@
-"""Requests to an API server as data: what goes over the wire, without the wire."""
+"""Requests to an API server as data: method, path, query, headers and body, without I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REVIEWS = re.compile(
     r"|authorization\.k8s\.io/v1/selfsubjectrulesreviews"
     r"|authentication\.k8s\.io/v1/(selfsubjectreviews|tokenreviews))"
 )
-"""Collections that keep nothing: whoever posts to them asks a question."""
+"""Resources that the server does not store: a POST to one is a question (an access review, say)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,19 @@ class Selection:
     label_selector: str = ""
 
     def covers(self, namespace: str, name: str) -> bool:
-        """Whether an object there may be among the answers, as far as namespace and name tell."""
+        """Whether the selection may include an object of that namespace and name; its labels may still exclude it."""
         wanted = self.field_selector.removeprefix(_BY_NAME)
         is_named = wanted != self.field_selector and "," not in wanted
         return self.namespace in ("", namespace) and (not is_named or wanted == name)
 
+    @property
+    def is_of_one(self) -> bool:
+        """Whether the selection includes at most one object."""
+        is_by_name = self.field_selector.startswith(_BY_NAME) and "," not in self.field_selector
+        return is_by_name and (self.namespace != "" or not self.resource.namespaced)
+
     def is_all_of(self, namespace: str, name: str) -> bool:
-        """Whether the object of that name there is among the answers, whatever it says."""
+        """Whether the selection includes the object of that namespace and name, whatever its labels and fields."""
         is_unasked = self.field_selector in ("", f"{_BY_NAME}{name}") and not self.label_selector
         return is_unasked and self.namespace in ("", namespace)
 
@@ -62,23 +68,23 @@ class Selection:
 
 
 def one(resource: Resource, namespace: str, name: str) -> Selection:
-    """The selection of a single object: all that rights by name allow to watch."""
+    """The selection of a single object; RBAC rules with resourceNames allow only such a watch."""
     return Selection(resource, namespace, by_name(name))
 
 
 def get(resource: Resource, namespace: str, name: str) -> Request:
-    """Read one object from quorum."""
+    """Read one object, with a quorum read."""
     return Request("GET", _path(resource, namespace, name))
 
 
 def list_page(selection: Selection, limit: int, continue_token: str) -> Request:
-    """Read one page; from quorum, since no resourceVersion is given."""
+    """Read one page of a list, with a quorum read since no resourceVersion is given."""
     query = {"limit": str(limit), "continue": continue_token, **_selectors(selection)}
     return Request("GET", _collection(selection) + _query(query))
 
 
 def watch(selection: Selection, resource_version: str, timeout_seconds: int) -> Request:
-    """Follow a collection from `resource_version` on, with bookmarks."""
+    """Watch a resource from `resource_version` on, with bookmarks."""
     query = {
         "watch": "1",
         "allowWatchBookmarks": "true",
@@ -90,7 +96,7 @@ def watch(selection: Selection, resource_version: str, timeout_seconds: int) -> 
 
 
 def watch_list(selection: Selection, timeout_seconds: int) -> Request:
-    """Follow a collection, its present state first. Source: KEP-3157."""
+    """Watch a resource, its present state first. Source: KEP-3157."""
     query = {
         "watch": "1",
         "sendInitialEvents": "true",
@@ -108,7 +114,7 @@ def apply(resource: Resource, namespace: str, name: str, body: Mapping[str, Any]
 
 
 def rehearse(resource: Resource, namespace: str, name: str, body: Mapping[str, Any], field_manager: str) -> Request:
-    """The same as `apply`, all the way through admission, and not written."""
+    """A server-side dry run of `apply`: goes through admission and is not written."""
     return _apply(_path(resource, namespace, name), body, field_manager, dryRun="All")
 
 
@@ -126,18 +132,18 @@ def merge_patch(resource: Resource, namespace: str, name: str, patch: Mapping[st
 def dry_run(
     resource: Resource, namespace: str, name: str, sub: str, patch: Mapping[str, Any], field_manager: str
 ) -> Request:
-    """JSON merge patch to a subresource that goes all the way through admission and is not written."""
+    """A server-side dry run of a JSON merge patch to a subresource: goes through admission and is not written."""
     target = f"{_path(resource, namespace, name)}/{sub}" + _query({"fieldManager": field_manager, "dryRun": "All"})
     return Request("PATCH", target, jsonio.dumps(patch), MERGE_PATCH)
 
 
 def create(resource: Resource, namespace: str, obj: Mapping[str, Any]) -> Request:
-    """POST to a collection; for reviews and events, which have no name to apply to."""
+    """POST to a collection; for reviews and Events, which have no name to apply to."""
     return Request("POST", _collection(Selection(resource, namespace)), jsonio.dumps(obj))
 
 
 def log(namespace: str, pod: str, container: str, lines: int, most_bytes: int, is_previous: bool) -> Request:
-    """The end of what a container has printed; with `is_previous` the one before it."""
+    """The last lines of a container's log; with `is_previous` those of the container before its restart."""
     query = {
         "container": container,
         "tailLines": str(lines),
@@ -156,19 +162,19 @@ def create_sub(resource: Resource, namespace: str, name: str, sub: str, obj: Map
 
 
 def update(resource: Resource, namespace: str, name: str, obj: Mapping[str, Any]) -> Request:
-    """PUT a whole object; the server compares its resourceVersion."""
+    """PUT a whole object; the server rejects it with Conflict if its resourceVersion is outdated."""
     return Request("PUT", _path(resource, namespace, name), jsonio.dumps(obj))
 
 
 def delete(resource: Resource, namespace: str, name: str, uid: str, resource_version: str = "") -> Request:
-    """Delete the object of that uid and, if given, exactly of that version."""
+    """Delete the object with the precondition of that uid and, if given, of that resourceVersion."""
     preconditions = {"uid": uid, **({"resourceVersion": resource_version} if resource_version else {})}
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
     return Request("DELETE", _path(resource, namespace, name), jsonio.dumps(options))
 
 
 def changes_nothing(request: Request) -> bool:
-    """Whether the server keeps nothing of it: a read, a review, or a dry run."""
+    """Whether the request writes nothing: a read, a review, or a dry run."""
     target = urlsplit(request.target)
     if request.method == "GET" or parse_qs(target.query).get("dryRun") == ["All"]:
         return True

@@ -16,19 +16,19 @@ _MOST_CHARS = 2000
 
 
 def by_name(name: str) -> str:
-    """Field selector for the one object of that name; the authoriser takes the name from it."""
+    """Field selector for the one object of that name; the RBAC authorizer takes the name from it."""
     return f"metadata.name={name}"
 
 
 def by_labels(labels: Mapping[str, str]) -> str:
-    """Label selector that wants each of `labels`."""
+    """Label selector that requires each of `labels`."""
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
 
 
 def parse_selector(text: str) -> Mapping[str, Any] | None:
-    """Read a label selector as `kubectl -l` takes it, as a `metav1.LabelSelector`; None: it is none.
+    """Parse a label selector as `kubectl -l` takes it into a `metav1.LabelSelector`; None: it is invalid.
 
-    Source: Kubernetes, "Labels and Selectors"; `>` and `<` are left out, since a LabelSelector has none.
+    Source: Kubernetes, "Labels and Selectors"; `>` and `<` are rejected, since a LabelSelector has no such operator.
     """
     if len(text) > _MOST_CHARS:
         return None
@@ -39,10 +39,9 @@ def parse_selector(text: str) -> Mapping[str, Any] | None:
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a `metav1.LabelSelector` selects something with these labels.
+    """Whether a `metav1.LabelSelector` selects an object with these labels.
 
-    Guarantees: an empty selector matches nothing here, because MachineConfigPools read it so; an unknown operator
-        matches nothing.
+    Guarantees: an empty selector matches nothing, as MachineConfigPools define it; an unknown operator matches nothing.
     Source: Kubernetes API reference, LabelSelector.
     """
     wanted = selector.get("matchLabels") or {}
@@ -70,7 +69,7 @@ def _expression_holds(expression: Mapping[str, Any], labels: Mapping[str, str]) 
 
 
 def _requirements(text: str) -> Iterable[str]:
-    """What stands between commas that are not in parentheses."""
+    """The requirements: the parts between commas that are not in parentheses."""
     begun = ""
     for piece in text.split(",") if text else ():
         begun = f"{begun},{piece}" if begun else piece

@@ -1,4 +1,4 @@
-"""Reading what a server has sent that is not trusted to send what the API promises."""
+"""Reading JSON from a server that is not trusted to keep to the API's schema."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def at(value: object, *path: str) -> object:
-    """What is under these keys, one within the other; None as soon as something on the way is no mapping."""
+    """The value at this path of keys; None if a value on the way is no mapping."""
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
 
 
 def mappings(value: object) -> list[Mapping[str, Any]]:
-    """The members of a list that are mappings; none, if it is no list."""
+    """The items of a list that are mappings; empty if `value` is no list."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -1,4 +1,4 @@
-"""Watch events and what each one means."""
+"""Watch events and their meaning for a cache."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 class Quiet(Enum):
-    """Stands between the events of a watch that is read without waiting."""
+    """A marker between the events of a watch that is read without blocking."""
 
     QUIET = auto()
-    """Nothing has come by now."""
+    """No event has arrived yet."""
 
 
 QUIET = Quiet.QUIET
@@ -34,27 +34,27 @@ class WatchEvent:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """The object now is as given."""
+    """The object was added or changed; its new state."""
 
     object: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """The object is gone; given is its last state."""
+    """The object was deleted; its last state."""
 
     object: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Nothing changed up to this version; `is_initial_end` closes the initial part of a WatchList stream."""
+    """A bookmark: all changes up to this version were sent; `is_initial_end` ends the initial part of a WatchList."""
 
     is_initial_end: bool
 
 
 def interpret(event: WatchEvent) -> tuple[str, Put | Drop | Progress]:
-    """Say what one watch event means: the version to resume from, and the change to make.
+    """Translate one watch event into the resourceVersion to resume from and the change to make.
 
     Raises: the ApiError that an ERROR event carries (Gone when the resume version is too old); ApiError `BadAnswer` for
         an event type that the API does not know or an object without a version.

@@ -1,1 +1,1 @@
-"""The engine: caches, queues, executor, election. It knows Kubernetes, and no DPU."""
+"""The engine: caches, work queues, executor, leader election. It knows Kubernetes but no DPU."""

@@ -1,7 +1,4 @@
-"""One API server as a unit: its client, its informers and its health, started and stopped as one.
-
-Clusters come and go while the process runs; `Clusters` knows which are there.
-"""
+"""One API server as a unit: its client, its informers and its health, started and stopped as one."""
 
 from __future__ import annotations
 
@@ -25,8 +22,8 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.history import History
 from dpunetop.runtime.cache.informer import Absence, Handler, Informer
+from dpunetop.runtime.cache.interning import Interner
 from dpunetop.runtime.cache.reflector import Wake
-from dpunetop.runtime.cache.sharing import Commons
 from dpunetop.runtime.cache.store import Indexer, Lister
 from dpunetop.runtime.cache.transform import Transform, strip_foreign_managed_fields, strip_node
 from dpunetop.runtime.cache.workers import MOST_WORKERS, Workers
@@ -40,20 +37,20 @@ _L = TypeVar("_L", bound=Callable[..., None])
 PROBE_SECONDS = 5.0
 """Pause between probes while the server answers."""
 PROBE_AGAIN_SECONDS = 2.0
-"""Pause between probes while it does not: work goes on so soon after it is back."""
+"""Pause between probes while it does not answer, so that work resumes soon after it is back."""
 PROBE_TIMEOUT_SECONDS = 5.0
-"""Until a connection to the server stands; for its answer there is as long as for one to a call."""
+"""Timeout of connecting for a probe; its response may take as long as one to a call."""
 PROBE_FAILURES = 3
-"""So many in a row, and a server that answered before counts as unreachable."""
+"""After this many failed probes in a row a server that answered before counts as unreachable."""
 PAGE_SIZE = 500
 NODE_PAGE_SIZE = 100
-"""Nodes are big: decoding a page holds all threads up."""
+"""Small pages, since Nodes are large and decoding a page blocks all threads."""
 TRANSFORMS: Mapping[Resource, Transform] = {NODES: strip_node()}
-"""What is cut off objects, unless a cluster is given something else."""
+"""The default transforms of a cluster."""
 
 
 class Reach(Enum):
-    """What is known of the way to a server."""
+    """Whether a server is reachable, as far as known."""
 
     UNKNOWN = "Unknown"
     """Not probed yet."""
@@ -63,9 +60,9 @@ class Reach(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a server answers.
+    """The health of a server.
 
-    `reason` is why not; of one that is reachable, what it refused the probe with (`Unauthorized`), or empty.
+    `reason` says why it is unreachable; for a reachable one, why it refused the probe (`Unauthorized`), or empty.
     """
 
     reach: Reach
@@ -74,8 +71,8 @@ class Health:
     since: datetime
 
 
-class Hold:
-    """A right to a running informer, given back by `release`. Threads: any."""
+class InformerHandle:
+    """A reference to a running informer, until `release`. Threads: any."""
 
     def __init__(self, informer: Informer, release: Callable[[], None]) -> None:
         self._informer = informer
@@ -97,7 +94,7 @@ class Hold:
         return self._informer.trouble
 
     def release(self) -> None:
-        """Give it back; the handler is not called any more. The second time nothing happens."""
+        """End the reference; its handler is no longer called. A second call does nothing."""
         with self._guard:
             release, self._release = self._release, None
         if release is not None:
@@ -105,22 +102,22 @@ class Hold:
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class _SharedInformer:
     stop: Stop
     informer: Informer = field(init=False)
-    holds: int = 0
+    handles: int = 0
     is_kept: bool = False
 
 
-def _step(entry: _Entry) -> float | None:
+def _step(entry: _SharedInformer) -> float | None:
     return entry.informer.step(entry.stop)
 
 
 class Cluster:
     """One API server: its client, its informers, its health.
 
-    Guarantees: one informer a selection, however many hold it; when `run` has returned, no thread of this cluster
-        lives and none of its callbacks is called any more.
+    Guarantees: one informer per selection, however many users share it; once `run` has returned, no thread of this
+        cluster runs and none of its callbacks is called.
     Threads: `run` once; everything else from any thread. Health callbacks run in the thread of `run`.
     """
 
@@ -137,16 +134,16 @@ class Cluster:
         page_sizes: Mapping[Resource, int] | None = None,
         indexers: Mapping[Resource, Mapping[str, Indexer]] | None = None,
         most_weight: Callable[[Selection], int | None] = lambda _: None,
-        commons: Commons | None = None,
+        interner: Interner | None = None,
         most_workers: int = MOST_WORKERS,
     ) -> None:
-        """`most_weight` says what the cache of a selection may weigh, see `Informer`; None: any number of bytes.
-        `commons` is what its caches have in common; None: a small one, which cannot be made to cost much.
-        `most_workers` is how many of its caches may wait for the server at a time.
+        """`most_weight` limits the weight of a selection's cache, see `Informer`; None: no limit.
+        `interner` interns parts of its objects; None: a small one, of bounded cost.
+        `most_workers` limits how many of its informers wait for the server at a time.
         """
         self.name = name
         self.client = client
-        self.stop = stop or Stop(clock)  # set: this cluster ends; the one that its transport was built with, if given
+        self.stop = stop or Stop(clock)  # ends this cluster; if given, that of its transport
         self._clock = clock
         self._metrics = metrics
         self._random = random
@@ -154,13 +151,13 @@ class Cluster:
         self._page_sizes = page_sizes or {NODES: NODE_PAGE_SIZE}
         self._indexers = indexers or {}
         self._most_weight = most_weight
-        self._commons = commons or Commons()
+        self._interner = interner or Interner()
         self._log = structlog.get_logger().bind(cluster=name)
-        self._failures = 0  # of the thread in run
-        self._workers: Workers[_Entry] = Workers(name, clock, _step, self._broke, most_workers)
-        self._history = History(client.close_connections)  # who waits on a silent watch of before looks again
+        self._failures = 0  # only the thread in run uses it
+        self._workers: Workers[_SharedInformer] = Workers(name, clock, _step, self._broke, most_workers)
+        self._history = History(client.close_connections)  # ends the watches of the earlier history
         self._guard = threading.Lock()  # guards all below
-        self._entries: dict[Selection, _Entry] = {}
+        self._entries: dict[Selection, _SharedInformer] = {}
         self._is_running = False
         self._health = Health(Reach.UNKNOWN, "NotProbed", "", clock.now())
         self._listeners: list[Callable[[], None]] = []
@@ -172,55 +169,55 @@ class Cluster:
 
     @property
     def health(self) -> Health:
-        """What the last probes say."""
+        """The result of the last probes."""
         with self._guard:
             return self._health
 
     def on_health(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` whenever `health` has changed; returns how to end that."""
+        """Call `callback` whenever `health` changes; returns the function that removes it."""
         return self._listen(self._listeners, callback)
 
     def on_time_went_back(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Call `callback` when a complete list is older than what was seen before (an etcd restored from a backup),
-        before the store shows that list; returns how to end that."""
+        """Call `callback` when a complete list is older than the state seen before (an etcd restored from a backup),
+        before the store shows that list; returns the function that removes it."""
         return self._listen(self._time_went_back, callback)
 
     def informer(self, selection: Selection, indexers: Mapping[str, Indexer] | None = None) -> Informer:
-        """The informer of that selection, which then runs as long as the cluster does.
+        """The informer of that selection, which runs until the cluster ends.
 
-        `indexers` count for the first who asks; else the cluster's own for that resource are used.
+        `indexers` apply if this is the first request for it; by default the cluster's own for the resource.
         """
         with self._guard:
             entry = self._entry_locked(selection, indexers)
             entry.is_kept = True
         return entry.informer
 
-    def hold(
+    def share_informer(
         self,
         selection: Selection,
         handler: Handler,
         on_synced: Callable[[], None] = lambda: None,
         on_trouble: Callable[[], None] = lambda: None,
-    ) -> Hold:
-        """Share the informer of that selection; it runs until the last hold is released.
+    ) -> InformerHandle:
+        """Share the informer of that selection; it runs until the last handle is released.
 
-        The callbacks as in `Informer.add_handler`: what is there already is replayed before this returns.
+        The callbacks are those of `Informer.add_handler`: existing objects are replayed before this returns.
         """
         with self._guard:
             entry = self._entry_locked(selection, None)
-            entry.holds += 1
+            entry.handles += 1
         forget = entry.informer.add_handler(handler, on_synced, on_trouble)
 
         def release() -> None:
             forget()
             self._release(selection, entry)
 
-        return Hold(entry.informer, release)
+        return InformerHandle(entry.informer, release)
 
     def look(self, resource: Resource, namespace: str, name: str, version: int) -> Obj | Absence:
-        """The object as a cache shows it, or what the caches' silence says of one that was there in `version`.
+        """The object from a cache, or why no cache holds it although it existed at `version`.
 
-        Guarantees: GONE if one of them has come past the version; BEHIND if all of them will yet announce it.
+        Guarantees: GONE if a cache is past that version; BEHIND if all caches are before it.
         """
         with self._guard:
             informers = [entry.informer for each, entry in self._entries.items() if each.resource == resource]
@@ -232,22 +229,22 @@ class Cluster:
         return next((absence for absence in order if absence in seen), Absence.UNCERTAIN)
 
     def kept(self, resource: Resource, obj: dict[str, Any]) -> Obj:
-        """`obj` as the caches of this cluster keep it; it is left as it is itself."""
-        return self._commons.share(self._transform(resource)(jsonio.deep_copy(obj)))
+        """A copy of `obj` as the caches of this cluster keep it."""
+        return self._interner.share(self._transform(resource)(jsonio.deep_copy(obj)))
 
     def read_anew(self) -> None:
-        """List everything again: the server has contradicted the caches for long.
+        """Relist everything, since the server has contradicted the caches for long.
 
-        Guarantees: who waits for `on_time_went_back` is told, since that may well have come to pass unnoticed.
+        Guarantees: the callbacks of `on_time_went_back` are called, since a restore may have gone unnoticed.
         """
-        self._log.warning("what is watched is in doubt: all is read anew")
+        self._log.warning("the API server contradicts the caches: every collection is listed again")
         self._tell_time_went_back()
         self._history.turn(self._history.number)
 
     def run(self, stop: Stop) -> None:
-        """Run all informers, also those asked for later, and probe the server, until `stop` or `self.stop`.
+        """Run all informers, also later ones, and probe the server, until `stop` or `self.stop` is set.
 
-        Guarantees: an informer that ends by an exception is begun again, those who hold it are told.
+        Guarantees: an informer that raises is restarted, and its handlers get the trouble.
         """
         forget = stop.on_set(self.stop.set)
         with self._guard:
@@ -261,10 +258,10 @@ class Cluster:
             forget()
             self._end()
 
-    def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _Entry:
+    def _entry_locked(self, selection: Selection, indexers: Mapping[str, Indexer] | None) -> _SharedInformer:
         entry = self._entries.get(selection)
         if entry is None:
-            entry = _Entry(self.stop.child())
+            entry = _SharedInformer(self.stop.child())
             entry.informer = self._new_informer(selection, indexers, partial(self._wake, entry))
             self._entries[selection] = entry
             if self._is_running:
@@ -286,29 +283,29 @@ class Cluster:
             history=self._history,
             on_time_went_back=self._time_has_gone_back,
             most_weight=self._most_weight(selection),
-            share=self._commons.share,
+            share=self._interner.share,
         )
 
     def _transform(self, resource: Resource) -> Transform:
         return self._transforms.get(resource) or strip_foreign_managed_fields()
 
-    def _start_locked(self, entry: _Entry) -> None:
+    def _start_locked(self, entry: _SharedInformer) -> None:
         if self.stop.is_set():
             return
         self._workers.add(entry)
         entry.stop.on_set(partial(self._workers.add, entry))
 
-    def _wake(self, entry: _Entry) -> None:
+    def _wake(self, entry: _SharedInformer) -> None:
         if self._is_running:
             self._workers.add(entry)
 
-    def _broke(self, entry: _Entry) -> None:
+    def _broke(self, entry: _SharedInformer) -> None:
         self._log.error("an informer ended by an exception and is begun again", selection=str(entry.informer.selection))
 
-    def _release(self, selection: Selection, entry: _Entry) -> None:
+    def _release(self, selection: Selection, entry: _SharedInformer) -> None:
         with self._guard:
-            entry.holds -= 1
-            if entry.holds > 0 or entry.is_kept:
+            entry.handles -= 1
+            if entry.handles > 0 or entry.is_kept:
                 return
             if self._entries.get(selection) is entry:
                 del self._entries[selection]
@@ -318,10 +315,10 @@ class Cluster:
         with self._guard:
             entries = list(self._entries.values())
         for entry in entries:
-            self._workers.add(entry)  # for a last time, in which it lets go of its connection
+            self._workers.add(entry)  # for a last step, which returns its connection
         self._workers.end()
         while threads := self._workers.alive():
-            # One may have opened a connection after the last round: shut them down until no thread is left.
+            # An informer may have opened a connection after the last round: close them until no thread is left.
             self.client.close_connections()
             threads[0].join(0.2)
         for entry in entries:
@@ -341,7 +338,7 @@ class Cluster:
             self.stop.wait(PROBE_SECONDS if is_up else PROBE_AGAIN_SECONDS)
 
     def _probe(self, since: float) -> ApiError | None:
-        """What speaks against the server."""
+        """The error of a probe; None: the server answers."""
         began = self._clock.monotonic()
         try:
             self.client.probe(PROBE_TIMEOUT_SECONDS)
@@ -407,98 +404,10 @@ class Cluster:
 
 
 def _disproved_from(error: ApiError, since: float, began: float) -> float:
-    """From when on anything that the server has done shows that it is there although a probe, which began at `began`,
-    failed so; the one before it began at `since`."""
-    if error.code >= 500:  # one that is not ready, or one of several behind a balancer
+    """The time from which any response of the server disproves this failed probe. The probe began at `began`, the one
+    before it at `since`."""
+    if error.code >= 500:  # not ready, or one of several servers behind a balancer
         return since
-    if error.reason == "Timeout":  # it lets this one wait, not others; one that has stopped did something before
+    if error.reason == "Timeout":  # it may answer others meanwhile; a server that hangs answered only before
         return began
     return math.inf
-
-
-class Clusters:
-    """The clusters that are there now; the tenants among them come and go.
-
-    Threads: any, but `disengage` never from a callback of the cluster that it ends. Callbacks of `on_change` run in
-        the thread that engages or disengages, or in the one that saw the health change.
-    """
-
-    def __init__(self) -> None:
-        self._broken = Stop()  # set: a cluster ended by an exception
-        self._guard = threading.Lock()  # guards all below
-        self._engaged: dict[str, tuple[Cluster, threading.Thread]] = {}
-        self._listeners: list[Callable[[str], None]] = []
-
-    def __repr__(self) -> str:
-        return f"<Clusters {self.names()}>"
-
-    def engage(self, cluster: Cluster) -> None:
-        """Run `cluster` until it is disengaged.
-
-        Raises: ValueError, if one of that name is there; RuntimeError, if the process may have no more threads.
-        """
-        thread = threading.Thread(target=self._run, args=(cluster,), name=f"cluster {cluster.name}")
-        with self._guard:
-            if cluster.name in self._engaged:
-                raise ValueError(f"cluster {cluster.name} is engaged already")
-            forget = cluster.on_health(lambda: self._tell(cluster.name))
-            try:
-                thread.start()
-            except RuntimeError:
-                forget()
-                raise
-            self._engaged[cluster.name] = (cluster, thread)
-        self._tell(cluster.name)
-
-    def disengage(self, name: str) -> None:
-        """End the cluster of that name, if there is one, and wait until its threads have ended.
-
-        Guarantees: it is not found from the moment this is called; none of its callbacks is called after this returns.
-        """
-        with self._guard:
-            engaged = self._engaged.pop(name, None)
-        if engaged is None:
-            return
-        cluster, thread = engaged
-        cluster.stop.set()
-        thread.join()
-        self._tell(name)
-
-    def run(self, stop: Stop) -> None:
-        """Wait for `stop`, then disengage all, the last first. Returns earlier when one ended by an exception."""
-        over = stop.child()
-        self._broken.on_set(over.set)
-        over.wait(None)
-        for name in reversed(self.names()):
-            self.disengage(name)
-
-    def get(self, name: str) -> Cluster | None:
-        """The cluster of that name; None if it is not engaged."""
-        with self._guard:
-            engaged = self._engaged.get(name)
-        return engaged[0] if engaged else None
-
-    def names(self) -> list[str]:
-        """The engaged ones, the first engaged first."""
-        with self._guard:
-            return list(self._engaged)
-
-    def on_change(self, callback: Callable[[str], None]) -> None:
-        """Call `callback` with a cluster's name when it is engaged, has been disengaged, or its health has changed."""
-        with self._guard:
-            self._listeners.append(callback)
-
-    def _run(self, cluster: Cluster) -> None:
-        has_ended = False
-        try:
-            cluster.run(cluster.stop)
-            has_ended = True
-        finally:
-            if not has_ended:
-                self._broken.set()
-
-    def _tell(self, name: str) -> None:
-        with self._guard:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(name)

@@ -1,4 +1,4 @@
-"""Workers that take keys from a queue, have them reconciled, and decide what becomes of each: done, later, or again."""
+"""A controller: its workers take keys from a work queue, call the reconciler, and forget or requeue each key."""
 
 from __future__ import annotations
 
@@ -24,36 +24,38 @@ from dpunetop.runtime.workqueue import WorkQueue
 
 _REFRESH_SECONDS = 0.5
 _USUAL_CONFLICTS = 3
+_MOST_WAITING = 2
+"""So many workers wait for the next keys however long there are none: making one takes a moment."""
 
 
 class Terminal(Exception):
-    """Trying again is pointless until something changes; whatever changes wakes the key by itself."""
+    """A retry is pointless until something changes, which enqueues the key (TerminalError of controller-runtime)."""
 
 
 class Reconciler(Protocol):
-    """Brings the world of one key closer to what it should be, from whatever state it is in."""
+    """Brings the state of one key closer to the desired one, from whatever state it is in."""
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        """Look at `key` once; never told why.
+        """Reconcile `key` once, whatever event enqueued it.
 
-        Returns None when there is nothing to do until something changes, or in how many seconds to look again without
-        being woken (0: soon, with a growing pause).
+        Returns None if only the next change matters, or the seconds after which to requeue the key (0: with backoff).
         Threads: any worker; never two at once for one key.
-        Raises: ApiError to be tried again with a growing pause; Terminal not to be; NotSynced and NotEngaged when what
-            it reads is not there yet and will wake it; Stopped and LeadershipLost when it may not go on.
+        Raises: ApiError to retry with backoff; Terminal not to retry; NotSynced and NotEngaged if a cache that it reads
+            is not there yet and will enqueue it; Stopped and LeadershipLost if it must not go on.
         """
 
 
 class Controller:
-    """A queue and its workers, of which there are no more than have ever been busy at once, and one that waits.
+    """A work queue and its workers: as many as were busy at once a moment ago, and one that waits; above two, workers
+    that had nothing to do between two rounds of `run` end.
 
-    Workers that are found to wait for slow lanes, beyond those that may, have others in their place, until they come
-    back: so a lane that becomes slow delays the others for two looks at most, not until it answers.
+    Workers that wait for slow lanes, beyond their limit, are replaced by others until they return: so a lane that
+    becomes slow delays the others for at most two rounds, not until its cluster answers.
 
-    Guarantees: each key that is added is reconciled after that; a pass that fails, in whatever way, is tried again with
-        a pause that grows until a pass succeeds; a key is looked at again before the resync period is over, behind all
-        that is woken, until it is forgotten; after `stop` is set no new pass begins; a key that was costly rests; each
-        line that a pass logs, in any module, carries controller, cluster, namespace and name of its key.
+    Guarantees: each added key is reconciled afterwards; a failed reconcile is retried with growing backoff until one
+        succeeds; each key is reconciled once per resync period, behind all others, until it is forgotten; after `stop`
+        is set no reconcile begins; a key whose reconcile used much CPU rests before the next; each line that is logged
+        during a reconcile, in any module, carries controller, cluster, namespace and name of its key.
     Threads: `queue` from any thread; call `run` once.
     """
 
@@ -72,9 +74,8 @@ class Controller:
         random: Callable[[], float] = _random.random,
         lanes: Lanes[Key] | None = None,
     ) -> None:
-        """`rest` says how long a key rests after a pass, given the CPU seconds that it took; `debounce_seconds` is how
-        long it waits after `debounce`; `resync_seconds` after how long it is looked at unwoken, at the latest; without
-        `lanes` no key is told from another."""
+        """`rest` maps the CPU seconds of a reconcile to the seconds that its key rests; `debounce_seconds` is the delay
+        of `debounce`; `resync_seconds` is the longest time without a reconcile; without `lanes` all keys share one."""
         self.name = name
         self._lanes: Lanes[Key] = lanes or Lanes()
         self.queue: WorkQueue[Key] = WorkQueue(clock, metrics.workqueue(name), ItemBackoff(), self._lanes)
@@ -88,29 +89,30 @@ class Controller:
         self._resync: Resync[Key] = Resync(resync_seconds, random)
         self._log: FilteringBoundLogger = logger
         self._guard = threading.Lock()  # guards all below
-        self._workers: list[threading.Thread] = []  # a worker that makes one is in it, so a join of all sees all
-        self._staff = 0  # workers that have not been told to end
+        self._workers: list[threading.Thread] = []  # a worker lists those that it starts, so joining all misses none
+        self._staff = 0  # workers that are to stay
         self._active = 0
         self._most_staff = workers
+        self._least_waiting = 0  # since the last look
 
     def debounce(self, key: Key) -> None:
-        """Something of all that `key` is about has changed: enqueue it after a moment, in which more may change.
+        """One of the many objects of `key` has changed: enqueue it after a delay, in which others may change too.
 
         Threads: any.
         """
         self.queue.add_after(key, self._debounce_seconds)
 
     def forget(self, key: Key) -> None:
-        """`key` is gone: it is not looked at any more unless it is woken.
+        """`key` is gone: no resync enqueues it again.
 
-        Threads: any; for the pass that finds it out the one that makes it.
+        Threads: any; a reconcile that finds it gone calls it from its worker.
         """
         self._resync.forget(key)
 
     def run(self, stop: Stop) -> None:
-        """Work until `stop` is set and the passes under way have ended.
+        """Work until `stop` is set and the running reconciles have ended.
 
-        Raises: RuntimeError when a worker died, which is a bug; its own traceback was shown when it did.
+        Raises: RuntimeError if a worker died, which is a bug; the interpreter has shown its traceback.
         """
         ended = stop.child()
         with self._guard:
@@ -119,7 +121,7 @@ class Controller:
             self.queue.refresh()
             now = self._clock.monotonic()
             for key in self._resync.take(now):
-                if not self.queue.add_behind(key):  # a pass that takes longer than the period must not be its last
+                if not self.queue.add_behind(key):  # in hand: try again, or it would be its last resync
                     self._resync.looked(key, now)
             self._relieve(stop, ended)
         self.queue.shut_down()
@@ -136,18 +138,27 @@ class Controller:
         self._staff += 1
 
     def _relieve(self, stop: Stop, ended: Stop) -> None:
-        """Keep up how many workers there are for lanes that are not slow."""
+        """Replace the workers that wait for slow lanes."""
         excess = self.queue.slow_in_hand() - self._lanes.relieved_from
         with self._guard:
             self._workers[:] = [worker for worker in self._workers if worker.is_alive()]
             self._most_staff = self._most_workers + max(0, excess)
             if self._active == self._staff < self._most_staff:
                 self._add_worker_locked(stop, ended)
+            unneeded = max(0, self._least_waiting - _MOST_WAITING)
+            self._least_waiting = self._staff - self._active
+        self.queue.thin_out(unneeded)
 
     def _work(self, stop: Stop, ended: Stop) -> None:
         is_needed = True
+
+        def may_leave() -> bool:
+            nonlocal is_needed
+            is_needed = not self._leaves()
+            return not is_needed
+
         try:
-            while is_needed and (key := self.queue.get(stop)) is not None:
+            while is_needed and (key := self.queue.get(stop, may_leave)) is not None:
                 self._take_up(stop, ended)
                 begun = self._clock.thread_cpu()
                 try:
@@ -160,15 +171,24 @@ class Controller:
                 ended.set()  # workers end together: with `stop`, or because one of them died
 
     def _take_up(self, stop: Stop, ended: Stop) -> None:
-        """A worker that takes a key leaves another one waiting for the next key."""
+        """A worker has taken a key: start another one if none waits for the next key."""
         with self._guard:
             self._active += 1
             self._metrics.active(self._active)
             if self._active == self._staff < self._most_staff:
                 self._add_worker_locked(stop, ended)
+            self._least_waiting = min(self._least_waiting, self._staff - self._active)
+
+    def _leaves(self) -> bool:
+        """Whether a worker that waits is to end. One that has a key by now, but has not taken it up, counts as one that
+        waits, and leaves another one waiting when it does."""
+        with self._guard:
+            is_unneeded = self._staff - self._active > _MOST_WAITING
+            self._staff -= 1 if is_unneeded else 0
+            return is_unneeded
 
     def _put_down(self) -> bool:
-        """Whether the worker is to stay."""
+        """A worker is done with its key; return whether it stays."""
         with self._guard:
             self._active -= 1
             self._metrics.active(self._active)
@@ -178,7 +198,7 @@ class Controller:
 
     def _process(self, key: Key, stop: Stop) -> None:
         started = self._clock.monotonic()
-        self._resync.looked(key, started)  # first: the pass may find that it is gone
+        self._resync.looked(key, started)  # before the reconcile, which may forget the key
         with bound_contextvars(controller=self.name, cluster=key.cluster, namespace=key.namespace, name=key.name):
             result = self._outcome(key, stop)
         if result is not None:
@@ -199,8 +219,8 @@ class Controller:
             if stop.is_set():
                 return None  # its connections were closed on purpose
             self._failed(key, err)
-        # The one broad except of the engine: whatever else is raised is a bug about one key, which is counted, logged
-        # with its traceback and tried again; it must not end the worker that all other keys need.
+        # The one broad except of the engine: any other exception is a bug about one key. It is counted, logged with its
+        # traceback and retried; it must not end the worker that all other keys need.
         except Exception as err:  # noqa: BLE001
             self._log.exception("reconcile panicked", kind=type(err).__name__)
             self._metrics.panicked()
@@ -220,7 +240,7 @@ class Controller:
     def _failed(self, key: Key, err: ApiError) -> None:
         self.queue.add_rate_limited(key, err.retry_after_seconds or 0.0)
         retries = self.queue.retries(key)
-        # A cache that is behind leads to a conflict now and then; only one that stays is anybody's business.
+        # A stale cache causes a conflict now and then; only a lasting one is worth a warning.
         is_usual = isinstance(err, Conflict) and retries <= _USUAL_CONFLICTS
         tell = self._log.info if is_usual else self._log.warning
         tell(

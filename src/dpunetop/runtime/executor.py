@@ -1,92 +1,77 @@
 """Carries out plans: the only way from a decision to an API server.
 
-Every write says what it expects of the object, and a step that would change nothing sends no request.
+Every write has a precondition, and a step that would change nothing sends no request.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Flag, auto
-from typing import Any, TypeVar, assert_never
+from typing import Any, assert_never
 
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.kube.conditions import Condition, changed, condition_of, stamp
 from dpunetop.kube.errors import Conflict, Invalid, NotFound
-from dpunetop.kube.fieldsets import claimed, is_shadowed, projection_digest, would_change
+from dpunetop.kube.fieldsets import claimed, would_change
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, name_of, namespace_of, new_object, uid_of, version_of
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Ownership, Patch, Plan, Step
+from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Fence, Patch, Plan, Step
 from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import WriteGate
 from dpunetop.runtime.events import EventRecorder
+from dpunetop.runtime.writememory import Kept, ManagedWrite, ObjectPlace, WriteMemory
 
 TIMEOUT_SECONDS = 10.0
 """Longest time of one write."""
-TRUST_SECONDS = 30.0
-"""So long the answer to our own write counts as newer than a cache that has not shown it yet."""
-SETTLED_SECONDS = 1800.0
-"""So long a write is not repeated that the server answered without taking our values: by then a webhook may be gone."""
 BEHIND_SECONDS = 30.0
-"""When to look again at what a cache is to show and does not: it wakes whoever reads there, if it ever does."""
+"""Requeue after this time if a cache has not shown our own write yet; its event normally enqueues the key earlier."""
 PATCH_MANAGER = "dpunetop-patch"
 """Field manager of merge patches; its ownership is never read."""
 STATUS_TRIES = 8
-"""How often a status is tried while others write the same object: at a start all controllers write one status."""
+"""Tries of one status write on Conflict, since at the start all controllers write to one status."""
 CREATE_ONLY = "1"
-"""The resourceVersion that no object has: an apply that names it creates, or fails with Conflict."""
-
-_REMEMBERED = 8192
+"""A resourceVersion that no object has: an apply with it creates the object or fails with Conflict."""
 
 
 class Executed(Flag):
-    """What came of a plan."""
+    """The result of a plan."""
 
     NOTHING = 0
     WROTE = auto()
     """Something was written."""
     BEHIND = auto()
-    """A step was left out because of what we wrote ourselves, which the view does not show yet: whoever reads there is
-    woken when the cache shows it, and looks again all the same, in case it never does."""
+    """A step was skipped because of our own write that the view does not show yet. The cache enqueues the readers when
+    it shows the write; they requeue in any case, in case it never does."""
 
     @property
     def again_seconds(self) -> float | None:
-        """When to look again, beside what the plan says."""
+        """When to requeue, in addition to the plan."""
         return BEHIND_SECONDS if Executed.BEHIND in self else None
 
 
 Look = Callable[[str, Resource, str, str, int], Obj | Absence]
-"""Of a cluster, a collection, a namespace, a name and a version: see `Cluster.look`."""
-Kept = Callable[[str, Resource, dict[str, Any]], Obj]
-"""Of a cluster and a collection: how its cache keeps an object, which is left as it is."""
+"""Arguments: cluster, resource, namespace, name, version; see `Cluster.look`."""
 
 
 def no_look(*_: object) -> Absence:
-    """Where there are no caches."""
+    """The `Look` of a process without caches."""
     return Absence.UNCERTAIN
-
-
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
 
 
 class Executor:
     """Carries out the steps of a plan in order, and stops at the first that fails.
 
-    Guarantees: a step whose outcome stands already sends no request; what our own last write did is known before the
-        cache shows it; a write that the server answers without taking our values (a webhook, another spelling) is not
-        repeated until something changes, or half an hour is over; what we give up goes, also after `managedFields` were
-        cleared; no request starts or lasts longer than the gate allows; none is sent twice.
-    Threads: any; two plans for one object at once are told apart by the server.
+    Guarantees: a step that would change nothing sends no request. The effect of our own last write is known before the
+        cache shows it. A write whose values the server does not keep (a webhook, another spelling) is not repeated
+        until something changes or half an hour has passed. Fields that we release are removed, also after
+        `managedFields` were cleared. No request starts or lasts longer than the gate allows; none is sent twice.
+    Threads: any; preconditions decide between two plans for one object at once.
     """
 
     def __init__(
@@ -98,23 +83,22 @@ class Executor:
         look: Look = no_look,
         kept: Kept = lambda _cluster, _resource, answer: answer,
     ) -> None:
-        """`look` asks the caches of a cluster for an object, see `Cluster.look`; `kept` gives an answer as the cache
-        that will show it keeps it: some thousands are remembered for a while.
+        """`look` asks the caches of a cluster for an object, see `Cluster.look`; `kept` transforms a response as its
+        cache does, since some thousands are remembered for a while.
         """
         self._clients = clients
         self._look = look
         self._gate = gate
         self._recorder = recorder
         self._clock = clock
-        self._memory = _Memory(clock, kept)
+        self._memory = WriteMemory(clock, kept)
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
     def execute(self, plan: Plan, stop: Stop) -> Executed:
-        """Carry out all steps; what came of them.
+        """Carry out all steps; return the result.
 
-        Raises: Stopped when `stop` is set before a step; Conflict when an object is not what its step expects; other
-            ApiErrors as the server gives them, Unreachable with the outcome unknown; NotEngaged when there is no such
-            cluster now; LeadershipLost.
+        Raises: Stopped if `stop` is set before a step; Conflict if a precondition fails; other ApiErrors as the server
+            sends them, Unreachable with the outcome unknown; NotEngaged if the cluster is not engaged; LeadershipLost.
         """
         executed = Executed.NOTHING
         for step in plan.steps:
@@ -124,10 +108,10 @@ class Executor:
         return executed
 
     def send(self, step: Apply | Patch | Delete) -> Obj | None:
-        """Send one write, even if it would change nothing: what it expects is the point of it.
+        """Send one write, even if it would change nothing, for the sake of its precondition.
 
-        Returns the object as the server shows it afterwards; None for a Delete, for which one that is gone is done.
-        Raises: as `execute`; what it expects is what `step` carries, whatever is known of later writes.
+        Returns the object as the server shows it afterwards; None for a Delete, which succeeds if the object is gone.
+        Raises: as `execute`; the precondition is that of `step`, whatever is known of later writes.
         """
         match step:
             case Apply():
@@ -140,20 +124,20 @@ class Executor:
         assert_never(step)
 
     def rehearse(self, step: Apply) -> None:
-        """Return if `send` would do this, as far as the server knows now; nothing is written. Raises: as `send`."""
-        client, timeout = self._door(_Place.of(step, step.desired))
+        """Server-side dry run of `send`: returns if it would succeed now. Raises: as `send`."""
+        client, timeout = self._door(ObjectPlace.of(step, step.desired))
         body = _with_metadata(step.desired, _expectations(step, step.live))
         with _uid_mismatch_as_conflict():
             client.rehearse(step.resource, body, step.field_manager, timeout_seconds=timeout)
 
     def newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
-        """The newest state that is known of an object that a cache shows: what our own last write left, if the cache
-        is behind it. Shared, and must not be changed."""
-        place = _Place(cluster, resource, namespace_of(seen), name_of(seen))
+        """The newest known state of a cached object: the result of our own last write if the cache is behind it.
+        Shared, so it must not be changed."""
+        place = ObjectPlace(cluster, resource, namespace_of(seen), name_of(seen))
         return self._memory.newer_than(place, seen) or seen
 
     def forget(self, cluster: str) -> None:
-        """Trust the caches of `cluster` again in everything: its state may be another than we left."""
+        """Forget our own writes to `cluster` and trust its caches: its state may have been restored from a backup."""
         self._memory.forget(cluster)
 
     def _carry_out(self, step: Step) -> Executed:
@@ -172,22 +156,21 @@ class Executor:
         assert_never(step)
 
     def _apply(self, step: Apply) -> Executed:
-        place = _Place.of(step, step.desired)
+        place = ObjectPlace.of(step, step.desired)
         current = self._current(place, step.live)
-        write = _Write.of(place, step)
+        write = ManagedWrite.of(place, step)
         if current is not None and (self._stands(write, current) or _is_made_once(step)):
             return _left_out(current, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(step.desired, _expectations(step, current))
         with _uid_mismatch_as_conflict():
             answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
-        self._learn(write, answer)
-        self._claim(write, answer)
+        self._settle(write, answer)
         return Executed.WROTE
 
-    def _claim(self, write: _Write, answer: Obj) -> Obj:
-        """Have our fields be ours alone where `managedFields` were lost, and give up what else was ours; what the
-        server then shows. The entry is changed as csaupgrade of client-go does it."""
+    def _claim(self, write: ManagedWrite, answer: Obj) -> Obj:
+        """After `managedFields` were lost: make us the only owner of our fields and remove the others that were ours;
+        return the object. The entry is changed as csaupgrade of client-go does it."""
         entries = claimed(write.desired, answer, write.field_manager, write.subresource, write.is_whole)
         if entries is None:
             return answer
@@ -201,11 +184,11 @@ class Executor:
         if write.is_whole and would_change(write.desired, answer, write.field_manager):
             body = _with_metadata(write.desired, _same_version(answer))
             answer = client.apply(place.resource, body, write.field_manager, timeout_seconds=timeout)
-        self._learn(write, answer)
+        self._memory.wrote(place, answer)
         return answer
 
     def _apply_status(self, step: ApplyStatus) -> Executed:
-        place = _Place.of(step, step.live)
+        place = ObjectPlace.of(step, step.live)
         current = self._current(place, step.live) or step.live
         for _ in range(STATUS_TRIES - 1):
             try:
@@ -217,22 +200,21 @@ class Executor:
                 current = found
         return self._apply_status_to(step, place, current)
 
-    def _apply_status_to(self, step: ApplyStatus, place: _Place, current: Obj) -> Executed:
-        # For the status of a custom resource the server ignores a uid and compares a resourceVersion, which no two
-        # objects share; that others write their own conditions meanwhile is no reason to give up.
-        write = _Write(place, step.field_manager, "status", self._desired_status(step, current))
+    def _apply_status_to(self, step: ApplyStatus, place: ObjectPlace, current: Obj) -> Executed:
+        # For the status of a custom resource the server ignores a uid but compares the resourceVersion, which no two
+        # objects share; so a Conflict may only mean that others wrote their conditions, and is retried.
+        write = ManagedWrite(place, step.field_manager, "status", self._desired_status(step, current))
         if self._stands(write, current):
             return _left_out(current, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(write.desired, _same_version(current))
         with _uid_mismatch_as_conflict():
             answer = client.apply_status(step.resource, body, step.field_manager, timeout_seconds=timeout)
-        self._learn(write, answer)
-        self._claim(write, answer)
+        self._settle(write, answer)
         self._tell(step, place, current)
         return Executed.WROTE
 
-    def _tell(self, step: ApplyStatus, place: _Place, before: Obj) -> None:
+    def _tell(self, step: ApplyStatus, place: ObjectPlace, before: Obj) -> None:
         """Log and record an Event of each condition whose status or reason this write has changed. Another reason of
         the same status is a detail, unless its Event is a Warning."""
         became = changed(before, step.conditions)
@@ -247,7 +229,7 @@ class Executor:
             self._recorder.emit(event)
 
     def _desired_status(self, step: ApplyStatus, current: Obj) -> Obj:
-        # Times come from the newest state, the generation from the one that the decision saw.
+        # Times come from the newest state, the generation from the state that the decision saw.
         now = self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         status = dict(step.members)
         if step.conditions:
@@ -255,14 +237,14 @@ class Executor:
         return new_object(step.resource, namespace_of(step.live), name_of(step.live), status=status)
 
     def _patch(self, step: Patch) -> Executed:
-        current = self._current(_Place.of(step, step.live), step.live) or step.live
+        current = self._current(ObjectPlace.of(step, step.live), step.live) or step.live
         if not _patch_changes(step.patch, current):
             return _left_out(current, step.live)
         self._send_patch(step)
         return Executed.WROTE
 
     def _send_patch(self, step: Patch) -> Obj:
-        place = _Place.of(step, step.live)
+        place = ObjectPlace.of(step, step.live)
         client, timeout = self._door(place)
         body = _with_metadata(step.patch, _same_version(step.live))
         with _uid_mismatch_as_conflict():
@@ -274,24 +256,24 @@ class Executor:
         return answer
 
     def _send_apply(self, step: Apply) -> Obj:
-        place = _Place.of(step, step.desired)
+        place = ObjectPlace.of(step, step.desired)
         client, timeout = self._door(place)
         body = _with_metadata(step.desired, _expectations(step, step.live))
         with _uid_mismatch_as_conflict():
             answer = client.apply(step.resource, body, step.field_manager, timeout_seconds=timeout)
         self._memory.wrote(place, answer)
         self._log.debug("applied", manager=step.field_manager, subresource="", **place.shown())
-        return self._claim(_Write.of(place, step), answer)
+        return self._claim(ManagedWrite.of(place, step), answer)
 
     def _delete(self, step: Delete) -> Executed:
         if is_terminating(step.live):
             return Executed.NOTHING
-        if self._memory.is_deleted(_Place.of(step, step.live), uid_of(step.live)):
+        if self._memory.is_deleted(ObjectPlace.of(step, step.live), uid_of(step.live)):
             return Executed.BEHIND
         return Executed.WROTE if self._send_delete(step) else Executed.NOTHING
 
     def _send_delete(self, step: Delete) -> bool:
-        place, uid = _Place.of(step, step.live), uid_of(step.live)
+        place, uid = ObjectPlace.of(step, step.live), uid_of(step.live)
         client, timeout = self._door(place)
         version = version_of(step.live) if step.fence is Fence.VERSION else ""
         try:
@@ -303,18 +285,18 @@ class Executor:
         self._log.debug("deleted", **place.shown())
         return True
 
-    def _current(self, place: _Place, seen: Obj | None) -> Obj | None:
-        """The newest state that is known: what the cache shows, or our own last write if the cache is behind it."""
+    def _current(self, place: ObjectPlace, seen: Obj | None) -> Obj | None:
+        """The newest known state: that of the cache, or our own last write if the cache is behind it."""
         written = self._memory.newer_than(place, seen)
         if written is None or seen is not None:
             return written or seen
         return self._unseen(place, written)
 
-    def _unseen(self, place: _Place, written: Obj) -> Obj | None:
-        """What has become of an object that we wrote and that the view does not show."""
+    def _unseen(self, place: ObjectPlace, written: Obj) -> Obj | None:
+        """The state of an object that we wrote and the view lacks; None: it is gone."""
         match self._looked(place, version_of(written)):
             case Absence.BEHIND:
-                return written  # readers are woken when the cache catches up
+                return written  # the cache enqueues the readers when it catches up
             case Absence.GONE:
                 self._memory.gone(place)
                 return None
@@ -323,12 +305,12 @@ class Executor:
             case found:
                 return found if uid_of(found) == uid_of(written) else None
 
-    def _looked(self, place: _Place, version: str) -> Obj | Absence:
+    def _looked(self, place: ObjectPlace, version: str) -> Obj | Absence:
         if not version.isdecimal():
             return Absence.UNCERTAIN
         return self._look(place.cluster, place.resource, place.namespace, place.name, int(version))
 
-    def _asked(self, place: _Place, uid: str) -> Obj | None:
+    def _asked(self, place: ObjectPlace, uid: str) -> Obj | None:
         client, timeout = self._door(place)
         try:
             found = client.get(place.resource, place.namespace, place.name, timeout_seconds=timeout)
@@ -338,18 +320,19 @@ class Executor:
         self._memory.wrote(place, found)
         return found if uid_of(found) == uid else None
 
-    def _stands(self, write: _Write, live: Obj) -> bool:
+    def _stands(self, write: ManagedWrite, live: Obj) -> bool:
         """Whether sending `write` would change nothing."""
         if not write.would_change(live):
             return True
         return self._memory.is_confirmed(write, live)
 
-    def _learn(self, write: _Write, answer: dict[str, Any]) -> None:
+    def _settle(self, write: ManagedWrite, answer: dict[str, Any]) -> None:
+        # Confirmed only once the fields are claimed: what another writer kept us from claiming is sent again.
         self._memory.wrote(write.place, answer)
-        self._memory.confirm(write, answer)
+        self._memory.confirm(write, self._claim(write, answer))
         self._log.debug("applied", manager=write.field_manager, subresource=write.subresource, **write.place.shown())
 
-    def _door(self, place: _Place) -> tuple[Client, float]:
+    def _door(self, place: ObjectPlace) -> tuple[Client, float]:
         return self._clients(place.cluster), min(TIMEOUT_SECONDS, self._gate.seconds_left())
 
 
@@ -357,162 +340,8 @@ def _left_out(current: Obj, seen: Obj | None) -> Executed:
     return Executed.NOTHING if current is seen else Executed.BEHIND
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where one object is, whichever it is."""
-
-    cluster: str
-    resource: Resource
-    namespace: str
-    name: str
-
-    @classmethod
-    def of(cls, step: Apply | ApplyStatus | Patch | Delete, obj: Obj) -> _Place:
-        return cls(step.cluster, step.resource, namespace_of(obj), name_of(obj))
-
-    def shown(self) -> dict[str, str]:
-        """For logs, beside the key of the pass, which is another object."""
-        path = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return {"target": self.cluster, "resource": str(self.resource), "object": path}
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    """What one field manager wants of an object, or of a subresource of it."""
-
-    place: _Place
-    field_manager: str
-    subresource: str
-    desired: Obj
-    is_whole: bool = False
-
-    @classmethod
-    def of(cls, place: _Place, step: Apply) -> _Write:
-        return cls(place, step.field_manager, "", step.desired, step.ownership is Ownership.WHOLE)
-
-    def would_change(self, live: Obj) -> bool:
-        """Whether sending it would change `live`, or whose its fields are."""
-        who = self.field_manager, self.subresource
-        return would_change(self.desired, live, *who) or is_shadowed(self.desired, live, *who, self.is_whole)
-
-    @property
-    def slot(self) -> tuple[_Place, str, str]:
-        return self.place, self.field_manager, self.subresource
-
-    def digests(self, live: Obj) -> tuple[str, str]:
-        return jsonio.digest(self.desired), projection_digest(live, self.field_manager, self.subresource)
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    answer: Obj
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Confirmed:
-    digests: tuple[str, str]
-    until: float
-
-
-class _Memory:
-    """What our own writes did, as far as caches may not show it yet. Threads: any; never holds its lock over I/O."""
-
-    def __init__(self, clock: Clock, kept: Kept) -> None:
-        self._clock = clock
-        self._kept = kept
-        self._guard = threading.Lock()  # guards all below; each holds the most recent few thousand
-        self._written: OrderedDict[_Place, _Written] = OrderedDict()
-        self._deleted: OrderedDict[_Place, str] = OrderedDict()  # uid
-        self._confirmed: OrderedDict[tuple[_Place, str, str], _Confirmed] = OrderedDict()
-
-    def newer_than(self, place: _Place, seen: Obj | None) -> Obj | None:
-        """The newest state after our last write, if `seen` is an older state of the same object, or nothing yet."""
-        with self._guard:
-            self._drop_expired_locked()
-            written = self._written.get(place)
-            if written is None:
-                return None
-            if seen is not None and not _is_behind(seen, written.answer):
-                # Kept although this view has caught up: another may have been gathered before. And kept as the cache's
-                # own object, which costs no memory.
-                self._written[place] = _Written(seen, written.until)
-                return None
-        return written.answer if seen is None or uid_of(seen) == uid_of(written.answer) else None
-
-    def wrote(self, place: _Place, answer: dict[str, Any]) -> None:
-        """The server shows `answer`, after a write of ours."""
-        kept = self._kept(place.cluster, place.resource, answer)
-        with self._guard:
-            known = self._written.get(place)
-            if known is None or _is_behind(known.answer, kept):
-                _put(self._written, place, _Written(kept, self._clock.monotonic() + TRUST_SECONDS))
-            self._drop_expired_locked()
-
-    def _drop_expired_locked(self) -> None:
-        now = self._clock.monotonic()
-        while self._written and next(iter(self._written.values())).until <= now:  # the oldest come first
-            self._written.popitem(last=False)
-
-    def gone(self, place: _Place) -> None:
-        """There is no such object."""
-        with self._guard:
-            self._written.pop(place, None)
-
-    def deleted(self, place: _Place, uid: str) -> None:
-        """The object of that uid is deleted, or about to be."""
-        with self._guard:
-            self._written.pop(place, None)
-            _put(self._deleted, place, uid)
-
-    def is_deleted(self, place: _Place, uid: str) -> bool:
-        """Whether the object of that uid was deleted by us; a uid never comes back."""
-        with self._guard:
-            return self._deleted.get(place) == uid
-
-    def confirm(self, write: _Write, answer: Obj) -> None:
-        """Remember a write after which the server still shows something else than what is wanted."""
-        digests = write.digests(answer) if write.would_change(answer) else None
-        with self._guard:
-            self._confirmed.pop(write.slot, None)
-            if digests is not None:
-                _put(self._confirmed, write.slot, _Confirmed(digests, self._clock.monotonic() + SETTLED_SECONDS))
-
-    def is_confirmed(self, write: _Write, live: Obj) -> bool:
-        """Whether `write` was sent before, and what it left of our fields is what `live` shows of them."""
-        with self._guard:
-            known = self._confirmed.get(write.slot)
-            now = self._clock.monotonic()
-        return known is not None and now < known.until and known.digests == write.digests(live)
-
-    def forget(self, cluster: str) -> None:
-        """Drop all that is known of the cluster."""
-        with self._guard:
-            for place in [place for place in self._written if place.cluster == cluster]:
-                del self._written[place]
-            for place in [place for place in self._deleted if place.cluster == cluster]:
-                del self._deleted[place]
-            for slot in [slot for slot in self._confirmed if slot[0].cluster == cluster]:
-                del self._confirmed[slot]
-
-
-def _put(entries: OrderedDict[_K, _V], key: _K, value: _V) -> None:
-    entries[key] = value
-    entries.move_to_end(key)
-    while len(entries) > _REMEMBERED:
-        entries.popitem(last=False)
-
-
-def _is_behind(seen: Obj | None, answer: Obj) -> bool:
-    # Versions of one resource come from one counter, also across objects that follow each other under one name.
-    if seen is None:
-        return True
-    old, new = version_of(seen), version_of(answer)
-    return old.isdecimal() and new.isdecimal() and int(old) < int(new)
-
-
 def _is_made_once(step: Apply) -> bool:
-    """Whether a step must not follow another one of its kind that the view does not show yet."""
+    """Whether a step is skipped while the view does not show our last write to the object."""
     return step.live is None and step.fence is Fence.VERSION
 
 
@@ -550,7 +379,7 @@ def _patch_changes(patch: Any, live: Any) -> bool:
 
 @contextmanager
 def _uid_mismatch_as_conflict() -> Iterator[None]:
-    """Another object under the name is a conflict, although apply and patch call it invalid."""
+    """Turn the Invalid of apply and patch for another uid into a Conflict."""
     try:
         yield
     except Invalid as err:

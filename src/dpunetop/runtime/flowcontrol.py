@@ -1,4 +1,4 @@
-"""How fast is fast enough: growing pauses after failures, and a budget for what comes in bursts."""
+"""Flow control: exponential backoff, token buckets, and pauses of costly keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Backoff:
-    """Pauses for one thing that is tried again and again: they grow by `factor` up to a cap, and are spread.
+    """Exponential backoff of one operation: pauses grow by `factor` up to a cap, with jitter.
 
     Guarantees: the n-th pause since the last reset lies within d and d·(1 + jitter) for d = min(cap, base·factor^n).
     Threads: one owner.
@@ -41,12 +41,12 @@ class Backoff:
         return pause * (1.0 + self._jitter * self._random())
 
     def reset(self) -> None:
-        """Start small again; to be called on progress, not on a mere connection."""
+        """Start with the shortest pause again; call it on progress, not after a mere connection."""
         self._pause = self._base
 
 
 class ItemBackoff(Generic[K]):
-    """Pauses per key: base·2^n seconds after n failures, up to a cap.
+    """Exponential backoff per key: base·2^n seconds after n failures, up to a cap.
 
     Guarantees: a key's pauses never shrink until it is forgotten; no number of failures overflows.
     Threads: one owner; a work queue calls it under its lock.
@@ -59,7 +59,7 @@ class ItemBackoff(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def next(self, key: K) -> float:
-        """Count one more failure of `key` and say how long to wait, in seconds."""
+        """Count one more failure of `key`; return the pause in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         return min(self._cap, math.ldexp(self._base, min(failures, self._enough)))
@@ -80,16 +80,15 @@ _LONGEST_REST_SECONDS = 1.0
 
 
 DEBOUNCE_SECONDS = 0.1
-"""How long a key that stands for many objects waits when one of them has changed: for the others that change with it,
-and for the workers of that one object, which need the processor just then."""
+"""Delay of a key that stands for many objects after one of them has changed: others often change with it, and the
+workers of that object need the CPU just then."""
 
 
 def rest_after(cpu_seconds: float) -> float:
-    """How long a key is to rest after a pass that kept a core busy for so long.
+    """How long a key rests after a reconcile that used that much CPU.
 
-    Guarantees: no time after a pass that found nothing to look at; else passes of one key take a tenth of a core at
-        most, or each of them more than 0.1 s. For keys that stand for many objects, of which each wakes them: what all
-        of them say is looked at once, and said in one write.
+    Guarantees: none after a reconcile that did nothing; else the reconciles of one key use at most a tenth of a core,
+        unless each takes more than 0.1 s. For keys that many objects enqueue: one reconcile covers many changes.
     """
     if cpu_seconds < _NOTHING_SECONDS:
         return 0.0
@@ -97,14 +96,14 @@ def rest_after(cpu_seconds: float) -> float:
 
 
 def no_rest(_: float) -> float:
-    """For keys whose passes cost little, or are never too soon."""
+    """For keys whose reconciles are cheap or urgent."""
     return 0.0
 
 
 class TokenBucket:
-    """A budget that fills steadily and may be spent in bursts.
+    """A token bucket: fills at a steady rate and allows bursts.
 
-    Guarantees: within any t seconds at most burst + rate·t tokens are handed out and kept.
+    Guarantees: within any t seconds at most burst + rate·t tokens are taken and not given back.
     Threads: any.
     """
 
@@ -114,12 +113,12 @@ class TokenBucket:
         self._rate = rate_per_second
         self._burst = float(burst)
         self._clock = clock
-        self._guard = threading.Lock()  # guards _tokens, what there was at _filled_at
+        self._guard = threading.Lock()  # guards _tokens, the content at _filled_at
         self._tokens = float(burst)
         self._filled_at = clock.monotonic()
 
     def take(self) -> bool:
-        """Spend one token; False if there is none."""
+        """Take one token; False if there is none."""
         with self._guard:
             now = self._clock.monotonic()
             self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
@@ -130,6 +129,35 @@ class TokenBucket:
             return True
 
     def give_back(self) -> None:
-        """One token was not needed after all."""
+        """Return a token that was not needed."""
         with self._guard:
             self._tokens = min(self._burst, self._tokens + 1.0)
+
+
+class ItemBudgets(Generic[K]):
+    """Token buckets of equal rate for many keys, at one number per key.
+
+    Guarantees: as `TokenBucket` for each key. A key whose bucket is full again is soon dropped; at most `most` keys are
+        kept, those that took a token last.
+    Threads: one owner.
+    """
+
+    def __init__(self, seconds_a_token: float, burst: int, most: int, clock: Clock) -> None:
+        self._seconds = seconds_a_token
+        self._burst = burst
+        self._most = most
+        self._clock = clock
+        self._full_at: dict[K, float] = {}  # least recently used first
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: K) -> bool:
+        """Take one token of `key`; False if there is none."""
+        now = self._clock.monotonic()
+        full_at = max(now, self._full_at.pop(key, now))
+        is_granted = full_at - now <= (self._burst - 1) * self._seconds
+        self._full_at[key] = full_at + self._seconds if is_granted else full_at
+        while len(self._full_at) > self._most or next(iter(self._full_at.values())) <= now:
+            del self._full_at[next(iter(self._full_at))]
+        return is_granted

@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a server needs that answers one request a connection and reads no body.
+"""The part of HTTP/1.1 for a server that answers one request per connection and reads no body.
 
 Source: RFC 9110 and RFC 9112. What this leaves out, and why no library does it, is in docs/adr/0009-serving.md.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 MAX_HEAD_BYTES = 8 << 10
-"""How long a head may be, its empty line included."""
+"""Limit of a request head, with its empty line."""
 MAX_HEADERS = 64
 END_OF_HEAD = b"\r\n\r\n"
 TEXT = "text/plain; charset=utf-8"
@@ -35,18 +35,18 @@ _PHRASES = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request, as far as anybody here looks at it; the path is without its query."""
+    """The parts of a request that are used here; the path is without its query."""
 
     method: str
     path: str
     authorization: str
     peer: str
-    """The address that it came from."""
+    """The caller's address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back; `headers` are those beside the ones that every answer has."""
+    """A response; `headers` come in addition to those of every response."""
 
     status: int
     body: bytes
@@ -55,7 +55,7 @@ class Answer:
 
 
 class Refusal(Exception):
-    """The head is not one that can be answered otherwise than with this status."""
+    """The request is refused with this status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -63,9 +63,9 @@ class Refusal(Exception):
 
 
 def parse(head: bytes, peer: str) -> Request:
-    """What a head asks for; it comes without its empty line, and MAX_HEAD_BYTES long at most.
+    """Parse a request head, given without its empty line and of at most MAX_HEAD_BYTES.
 
-    Guarantees: time grows with its length, no faster.
+    Guarantees: linear time.
     Raises: Refusal.
     """
     first, *lines = head.decode("latin-1").split("\r\n")
@@ -80,13 +80,13 @@ def parse(head: bytes, peer: str) -> Request:
 
 
 def render(answer: Answer, now: datetime, *, method: str = "GET") -> bytes:
-    """The bytes of an answer, after which the connection ends; without the body if only the head was asked for."""
+    """The bytes of a response, after which the connection closes; without the body for HEAD."""
     head = "".join(f"{line}\r\n" for line in _head_of(answer, now)) + "\r\n"
     return head.encode("latin-1") + (b"" if method == "HEAD" else answer.body)
 
 
 def refused(status: int) -> Answer:
-    """Tells the status and nothing else: a text would repeat what the caller sent."""
+    """A response with only the status: a text could repeat what the caller sent."""
     return Answer(status, f"{status} {_PHRASES[status].lower()}\n".encode())
 
 
@@ -110,7 +110,7 @@ def _request_line(line: str) -> tuple[str, str]:
 
 def _field(line: str) -> tuple[str, str]:
     name, colon, value = line.partition(":")
-    if not colon or not _is_token(name):  # also a line that continues the one before: it begins with a blank
+    if not colon or not _is_token(name):  # this also refuses a folded line, which begins with a blank
         raise Refusal(400)
     value = value.strip(" \t")
     if any(char < " " and char != "\t" for char in value):

@@ -1,4 +1,4 @@
-"""Who is next of the keys that wait: lanes take turns, and those that are slow leave room for the others."""
+"""Fair queueing of keys: lanes take turns, and slow lanes leave workers for the others."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ def _never(_: Hashable) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lanes(Generic[K]):
-    """How keys are told apart, so that no group of them has others wait; as it comes all are of one that is never slow.
+    """Maps keys to lanes, so that no group of keys delays the others; by default all share one lane that is never slow.
 
-    Both functions are called under the lock of the queue: they only touch memory.
+    Both functions are called under the lock of the queue, so they must only touch memory.
     """
 
     of: Callable[[K], Hashable] = _one_lane
-    """The lane of a key, always the same one."""
+    """The lane of a key; it never changes."""
     is_slow: Callable[[Hashable], bool] = _never
-    """Whether work of that lane keeps its worker waiting, as far as is known now."""
+    """Whether work of that lane currently keeps its worker waiting."""
     most_slow: int = sys.maxsize
-    """No key of a slow lane is handed out while so many of all slow lanes are in hand."""
+    """Limit of keys of slow lanes in hand; at it, no further one is handed out."""
     relieved_from: int = sys.maxsize
-    """Beyond so many keys of slow lanes in hand, each of their workers is replaced for the other lanes."""
+    """Above this many keys of slow lanes in hand, each further worker is replaced for the other lanes."""
 
 
 class LaneOrder(Generic[K]):
-    """The keys that are queued, in the order in which they come out.
+    """The queued keys in the order in which they are handed out.
 
-    Guarantees: of one lane the key that came first is first; the first key of a lane that may go on comes out after
-        at most one key of each other lane, however many those have. Threads: one owner.
+    Guarantees: first in, first out within a lane; the first key of a lane below its limit waits for at most one key of
+        each other lane, however many those have. Threads: one owner.
     """
 
     def __init__(self, lanes: Lanes[K]) -> None:
@@ -64,7 +64,7 @@ class LaneOrder(Generic[K]):
         self._count += 1
 
     def take(self) -> K | None:
-        """Hand out the next key; None if there is none that may be."""
+        """Hand out the next key; None if none may be handed out."""
         turn = self._next_turn()
         if turn is None:
             return None
@@ -81,7 +81,7 @@ class LaneOrder(Generic[K]):
         return key
 
     def take_of(self, keys: Iterable[K]) -> K | None:
-        """Hand out the first of `keys`, none of which is queued here, that may be; None if there is none."""
+        """Hand out the first of `keys` (none of them queued here) that may be handed out; None if none may."""
         has_room = self._has_room()
         for key in keys:
             lane = self._lanes.of(key)
@@ -106,7 +106,7 @@ class LaneOrder(Generic[K]):
         return self.slow_in_hand() < self._lanes.most_slow
 
     def _next_turn(self) -> int | None:
-        """The place in `_turns` of the next lane that may go on. A lane that has to wait keeps its place."""
+        """The index in `_turns` of the next lane below its limit. A lane at its limit keeps its place."""
         has_room = self._has_room()
         may_go = (turn for turn, lane in enumerate(self._turns) if has_room or not self._lanes.is_slow(lane))
         return next(may_go, None)

@@ -1,7 +1,6 @@
-"""How long clusters let their callers wait: a circuit that tells slow ones, and a bulkhead for their workers.
+"""Slow clusters: a circuit breaker on call latency that detects them, and a bulkhead that limits their workers.
 
-Slow is neither away nor ill: it says nothing of the health of a cluster (`cluster.Health`), and nothing but the order
-of work follows from it.
+Slow is not unhealthy: it does not affect `cluster.Health`, only the order of work.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ from dataclasses import dataclass, field
 from dpunetop.base.clock import Clock
 
 SLOW_SECONDS = 1.0
-"""A call that takes so long, or has taken so long and is not answered yet, makes its cluster slow."""
+"""A call that takes this long, or is still unanswered after it, makes its cluster slow."""
 CALM_SECONDS = 30.0
-"""A cluster stops being slow when none of its calls has been for so long."""
+"""A cluster stops being slow after this time without a slow call."""
 
 
 @dataclass(slots=True)
 class _Calls:
     begun: dict[int, float] = field(default_factory=dict)
-    """When each call that is under way began, the oldest first."""
+    """The start of each running call, the oldest first."""
     slow_until: float = float("-inf")
 
 
 def nobody(_: Hashable) -> bool:
-    """No cluster is slow: for work that delays no other."""
+    """For work that delays no other: no cluster is slow."""
     return False
 
 
 class CallLatencies:
-    """The circuit on call latency: which clusters answer slowly.
+    """The circuit breaker on call latency.
 
-    Guarantees: of a cluster that is not called and was not slow lately nothing is kept. Threads: any; it only touches
+    Guarantees: keeps nothing of a cluster that is not called and was not slow lately. Threads: any; it only touches
         memory.
     """
 
@@ -47,7 +46,7 @@ class CallLatencies:
 
     @contextmanager
     def call(self, cluster: str) -> Iterator[None]:
-        """Around each call to a cluster, with all the tries and pauses that belong to it."""
+        """Wraps each call to a cluster, with all its retries and pauses."""
         number = next(self._numbers)
         self._begin(cluster, number)
         try:
@@ -56,7 +55,7 @@ class CallLatencies:
             self._end(cluster, number)
 
     def is_slow(self, cluster: Hashable) -> bool:
-        """Whether the cluster has let a caller wait lately, or does now."""
+        """Whether a call to the cluster was slow lately, or is now."""
         with self._guard:
             calls = self._calls.get(cluster)
             if calls is None:
@@ -83,8 +82,8 @@ class CallLatencies:
 
 
 class Delayed(Exception):
-    """A cluster is slow, and as many work for slow clusters as may: to be tried again a little later. It is no error
-    of the cluster."""
+    """The cluster is slow, and the bulkhead for slow clusters is full: try again a little later. This is no error of
+    the cluster."""
 
     def __init__(self, cluster: str) -> None:
         super().__init__(cluster)
@@ -95,7 +94,7 @@ class Delayed(Exception):
 
 
 class Bulkhead:
-    """Room for a bounded number of workers in slow clusters, all of them together. Threads: any."""
+    """Limits the workers in all slow clusters together. Threads: any."""
 
     def __init__(self, most: int, is_slow: Callable[[Hashable], bool]) -> None:
         self._most = most
@@ -105,7 +104,7 @@ class Bulkhead:
 
     @contextmanager
     def visit(self) -> Iterator[Visit]:
-        """One piece of work, which has its place from the first call of a slow cluster to its own end."""
+        """One piece of work; it occupies a place from its first call to a slow cluster until its end."""
         visit = Visit(self._takes_place, self._is_slow)
         try:
             yield visit
@@ -134,8 +133,8 @@ class Visit:
         self.has_place = False
 
     def call(self, cluster: str) -> None:
-        """To be asked before each call, whatever the cluster; also work under way is stopped here, if its cluster has
-        become slow meanwhile and there is no room. Raises: Delayed."""
+        """Call it before each call to any cluster. It also ends running work whose cluster has become slow if the
+        bulkhead is full. Raises: Delayed."""
         if self.has_place or not self._is_slow(cluster):
             return
         if not self._take_place():

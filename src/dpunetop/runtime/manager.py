@@ -1,4 +1,4 @@
-"""Starts what a process consists of in order, and stops it in reverse, with the order as data."""
+"""The manager: starts groups of threads in order and stops them in reverse; the order is data."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Outcome(Enum):
     """How a run ended; the value is the exit code for it."""
 
     STOPPED = 0
-    """Asked to, and all threads have ended."""
+    """Stopped on request; all threads have ended."""
     FAILED = 1
-    """A thread ended that should not have."""
+    """A thread ended unexpectedly."""
     LEADERSHIP_LOST = 3
-    """Another process may be writing; this one must be gone at once. Threads may still run."""
+    """Leadership lost: another process may be writing, so this one must exit at once. Threads may still run."""
     GRACE_EXCEEDED = 4
-    """Asked to, but some threads did not end in time. They still run, and the lease was not given back."""
+    """Stopped on request, but some threads did not end in time. They still run, and the Lease was not released."""
 
 
 def _at_once(_: Stop) -> object:
@@ -35,13 +35,13 @@ def _at_once(_: Stop) -> object:
 
 @dataclass(frozen=True)
 class Group:
-    """Threads that are started, and later stopped, together."""
+    """Threads that are started and stopped together."""
 
     name: str
     runs: Mapping[str, Callable[[Stop], None]]
-    """What each thread runs, by the thread's name; it returns when its Stop is set, and not before."""
+    """The function of each thread, by the thread's name; it returns only after its Stop is set."""
     ready: Callable[[Stop], object] = _at_once
-    """Returns when the next group may start, or its Stop is set; raises nothing."""
+    """Blocks until the next group may start or its Stop is set; raises nothing."""
 
 
 @dataclass
@@ -55,9 +55,9 @@ class Manager:
     """Runs groups of threads as one process.
 
     Guarantees: a group starts when the one before it is ready, and stops when the ones after it have ended; a thread
-        that ends by itself ends all, in that order; within the grace time `run` returns; once leadership is lost `run`
-        returns without waiting for anyone, and nothing is given back.
-    Threads: call `run` once. Its Stop is set by another thread than the one in `run`, so not in a signal handler.
+        that ends unexpectedly stops all groups, in that order; `run` returns within the grace time; once leadership is
+        lost, `run` returns at once and the Lease is not released.
+    Threads: call `run` once. Set its Stop from another thread than that of `run`, so not in a signal handler.
     """
 
     def __init__(
@@ -67,21 +67,21 @@ class Manager:
         self._clock = clock
         self._log = logger
         self._grace = grace_seconds
-        self._cond = threading.Condition()  # guards _alive and _verdict; told when either changes
+        self._cond = threading.Condition()  # guards _alive and _verdict; notified when either changes
         self._alive: set[str] = set()
         self._verdict = Outcome.STOPPED
-        self._started: list[_Started] = []  # of the thread in run
+        self._started: list[_Started] = []  # only the thread in run uses it
 
     def run(self, stop: Stop) -> Outcome:
-        """Run all until `stop` is set or something ends; say how it went.
+        """Run all groups until `stop` is set or a thread ends; return the outcome.
 
-        The caller ends the process with the outcome's value, by `os._exit` unless it is STOPPED: threads may be left.
+        The caller exits with the outcome's value, through `os._exit` unless it is STOPPED, since threads may be left.
         """
         halt = stop.child()
         try:
             self._start_all(halt)
             while not halt.wait(_CHECK_SECONDS):
-                pass  # looks again by itself, whatever the platform does to a waiting main thread
+                pass  # wakes regularly, in case the platform blocks a waiting main thread
         finally:
             outcome = self._stop_all()
         return outcome
@@ -105,7 +105,7 @@ class Manager:
         self._log.debug("group started", group=group.name)
 
     def _guard(self, name: str, run: Callable[[Stop], None], stop: Stop, halt: Stop) -> None:
-        verdict = Outcome.FAILED  # what an exception that leaves here means; the interpreter shows its traceback
+        verdict = Outcome.FAILED  # for an exception that leaves here; the interpreter shows its traceback
         try:
             run(stop)
             verdict = Outcome.STOPPED if stop.is_set() else Outcome.FAILED

@@ -1,6 +1,6 @@
-"""What reconcilers read through: caches only, and never one that is not filled.
+"""Dynamic watches: reconcilers read from synced caches only, and a key is enqueued when what it read changes.
 
-A pass says what it reads by reading it; whatever it read wakes its key when it changes.
+A reconcile registers its watches by reading; nothing else declares them.
 """
 
 from __future__ import annotations
@@ -19,25 +19,27 @@ from dpunetop.kube.requests import Selection, one
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.informer import Broken
 from dpunetop.runtime.cache.store import Lister
-from dpunetop.runtime.cluster import Cluster, Clusters, Hold
+from dpunetop.runtime.cluster import Cluster, InformerHandle
+from dpunetop.runtime.clusters import Clusters
 
-Want = tuple[str, Selection]
-"""A selection of a cluster, by the cluster's name."""
-Part = tuple[str, ...]
-"""What was asked of a selection: one object, what is under one value of an index, or (empty) all of it."""
-Ask = tuple[str, Selection, Part]
-_Asks = tuple[tuple[Want, ...], tuple[Part, ...]]
-"""What a key asks for: the wants, and of each of them the part; both are of one length."""
-_NO_ASKS: _Asks = ((), ())
-_ALL: Part = ()
+WatchTarget = tuple[str, Selection]
+"""What one informer lists and watches: a selection of a cluster, by the cluster's name."""
+ReadScope = tuple[str, ...]
+"""What was read of a target: one object, one value of an index, or (empty) all of it."""
+Dependency = tuple[str, Selection, ReadScope]
+"""One target that a key has read, and the scope."""
+_Dependencies = tuple[tuple[WatchTarget, ...], tuple[ReadScope, ...]]
+"""All that a key has read: the targets and the scope of each; both of equal length."""
+_NO_DEPENDENCIES: _Dependencies = ((), ())
+_ALL: ReadScope = ()
 _Keys = tuple[Key, ...] | set[Key]
 _FEW = 4
 
 
 class NotSynced(Exception):
-    """The cache of `selection` in `cluster` is not filled yet, so it says nothing; the key is enqueued when it is.
+    """The cache of `selection` in `cluster` has not synced; the key is enqueued when it has.
 
-    `error` is what the server says to reading it, if that is the cause; the key is enqueued when the reason changes.
+    `error` is why the server refuses to list it, if that is the cause; the key is enqueued when the reason changes.
     """
 
     def __init__(self, cluster: str, selection: Selection, error: ApiError | None = None) -> None:
@@ -52,8 +54,8 @@ class NotSynced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """A cache that was filled once and stands still since, because the server forbids to watch what is in it, or its
-    informer met a bug."""
+    """A cache that has synced once and is stale since, because the server forbids the watch or its informer failed on
+    a bug."""
 
     cluster: str
     selection: Selection
@@ -61,7 +63,7 @@ class Unwatched:
 
 
 class NotEngaged(Exception):
-    """There is no such cluster now; the key is enqueued when it comes."""
+    """The cluster is not engaged; the key is enqueued when it is."""
 
     def __init__(self, cluster: str) -> None:
         super().__init__(cluster)
@@ -82,14 +84,13 @@ class Waker:
         self.enqueue(self.key)
 
 
-class Readings:
-    """Who reads what: keeps the informers that are asked for running, and enqueues the keys whose view changed.
+class DynamicWatches:
+    """Tracks which key reads what: runs the informers that are read, and enqueues the keys whose view has changed.
 
-    Guarantees: a key that was refused with NotSynced or NotEngaged is enqueued when that ends; a key is enqueued for
-        each announced change of a selection that it read in its last pass, when that can no longer be watched or can
-        again, and when a cluster that it read comes, goes or changes its health. It may be enqueued without need, never
-        missed.
-    Threads: any; one pass of a key at a time. `enqueue` and `debounce` are called without a lock held.
+    Guarantees: a key that got NotSynced or NotEngaged is enqueued when that ends. A key is enqueued for each announced
+        change of what it read in its last reconcile, when that can no longer be watched or can be again, and when a
+        cluster that it read is engaged, disengaged or changes its health. Spurious wake-ups occur, missed ones do not.
+    Threads: any; one reconcile of a key at a time. `enqueue` and `debounce` are called without a lock held.
     """
 
     def __init__(
@@ -99,145 +100,145 @@ class Readings:
         debounce: Callable[[Key], None] | None = None,
         on_forgotten: Callable[[Key], None] = lambda _: None,
     ) -> None:
-        """`debounce` enqueues a key that has read all of a selection, of which something has changed, and maybe is
-        still changing; None: at once, as any other. `on_forgotten` is told of a key that is gone."""
+        """`debounce` enqueues a key that has read all of a selection, of which more objects may be changing; None: at
+        once, as any other key. `on_forgotten` is called with a key that is gone."""
         self._clusters = clusters
         self._enqueue = enqueue
         self._enqueue_debounced = debounce or enqueue
         self._on_forgotten = on_forgotten
-        # guards all below; an ask is in _keys as long as a key has it in _asks. Thousands of keys have some asks each,
-        # mostly of parts that no other key asks for: so both hold the same objects, in tuples where there are few.
+        # Guards all below. A dependency is in _keys as long as a key has it in _dependencies. Thousands of keys have a
+        # few each, mostly of scopes that no other key reads, so both share the same objects, in tuples where few.
         self._guard = threading.Lock()
-        self._asks: dict[Key, _Asks] = {}
-        self._keys: dict[Want, dict[Part, _Keys]] = {}
-        self._followed: dict[Want, _Followed] = {}
+        self._dependencies: dict[Key, _Dependencies] = {}
+        self._keys: dict[WatchTarget, dict[ReadScope, _Keys]] = {}
+        self._followed: dict[WatchTarget, _Followed] = {}
         clusters.on_change(self._cluster_changed)
 
     @contextmanager
     def reading(self, key: Key) -> Iterator[Reader]:
-        """One pass of `key`. On a clean exit, what earlier passes read and this one did not is released."""
+        """One reconcile of `key`. On a clean exit, what earlier reconciles read and this one did not is released."""
         reader = Reader(self, key)
         yield reader
-        self._drop_unasked(key, reader.asked)
+        self._drop_others(key, reader.dependencies)
 
     def waker(self, key: Key) -> Waker:
-        """What enqueues `key` for a cause that no cache shows."""
+        """A callback that enqueues `key` for a change that no cache shows."""
         return Waker(self._enqueue, key)
 
     def forget(self, key: Key) -> None:
-        """Release all that was read for `key`; it is gone."""
+        """`key` is gone: release all that it read."""
         self._on_forgotten(key)
-        self._drop_unasked(key, set())
+        self._drop_others(key, set())
 
     def interested(self, cluster: str) -> set[Key]:
-        """The keys that read something of that cluster."""
+        """The keys that read from that cluster."""
         with self._guard:
-            parts = [parts for (name, _), parts in self._keys.items() if name == cluster]
-            return {key for keys in parts for each in keys.values() for key in each}
+            scopes = [scopes for (name, _), scopes in self._keys.items() if name == cluster]
+            return {key for keys in scopes for each in keys.values() for key in each}
 
-    def lister(self, key: Key, want: Want, part: Part = _ALL) -> Lister:
-        """The cache behind `want`, in that part of which `key` is interested from now on.
+    def lister(self, key: Key, target: WatchTarget, scope: ReadScope = _ALL) -> Lister:
+        """The cache of `target`; from now on, a change of that scope enqueues `key`.
 
         Raises: NotEngaged, NotSynced.
         """
-        name, selection = want
-        with self._guard:  # before looking, so that what happens meanwhile wakes the key
-            self._ask_locked(key, want, part)
+        name, selection = target
+        with self._guard:  # before the read, so that a change after it enqueues the key
+            self._depend_locked(key, target, scope)
         cluster = self._clusters.get(name)
         if cluster is None:
             raise NotEngaged(name)
-        hold = self._follow(want, cluster).hold
-        assert hold is not None
-        if not hold.has_synced():
-            raise NotSynced(name, selection, hold.trouble)
-        return hold.lister
+        handle = self._follow(target, cluster).handle
+        assert handle is not None
+        if not handle.has_synced():
+            raise NotSynced(name, selection, handle.trouble)
+        return handle.lister
 
-    def peek(self, want: Want) -> Lister:
-        """The cache behind `want`, which a key of ours reads already, without any interest in its changes.
+    def peek(self, target: WatchTarget) -> Lister:
+        """The cache of `target`, which one of our keys reads already; its changes enqueue no key for this read.
 
         Raises: NotEngaged, NotSynced.
         """
         with self._guard:
-            followed = self._followed.get(want)
-        if followed is None or followed.hold is None:
-            raise NotEngaged(want[0])
-        if not followed.hold.has_synced():
-            raise NotSynced(*want, followed.hold.trouble)
-        return followed.hold.lister
+            followed = self._followed.get(target)
+        if followed is None or followed.handle is None:
+            raise NotEngaged(target[0])
+        if not followed.handle.has_synced():
+            raise NotSynced(*target, followed.handle.trouble)
+        return followed.handle.lister
 
-    def _ask_locked(self, key: Key, want: Want, part: Part) -> None:
-        asks = self._asks.get(key, _NO_ASKS)
-        if any(ask == (want, part) for ask in zip(*asks, strict=True)):
+    def _depend_locked(self, key: Key, target: WatchTarget, scope: ReadScope) -> None:
+        dependencies = self._dependencies.get(key, _NO_DEPENDENCIES)
+        if any(each == (target, scope) for each in zip(*dependencies, strict=True)):
             return
-        self._asks[key] = _all((*asks[0], _one(want))), (*asks[1], part)
-        parts = self._keys.setdefault(want, {})
-        parts[part] = _with(parts.get(part, ()), key)
+        self._dependencies[key] = _all((*dependencies[0], _one(target))), (*dependencies[1], scope)
+        scopes = self._keys.setdefault(target, {})
+        scopes[scope] = _with(scopes.get(scope, ()), key)
 
-    def refusals(self, wants: set[Want]) -> list[Unwatched]:
-        """Those of `wants` whose caches stand still, because the server forbids to watch them, or of a bug."""
+    def refusals(self, targets: set[WatchTarget]) -> list[Unwatched]:
+        """Those of `targets` whose caches are stale, because the server forbids the watch or of a bug."""
         with self._guard:
-            followed = [(want, self._followed[want]) for want in wants if want in self._followed]
-        troubles = [(want, each.hold.trouble) for want, each in followed if each.hold is not None]
-        return [Unwatched(*want, error) for want, error in troubles if isinstance(error, Forbidden | Broken)]
+            followed = [(target, self._followed[target]) for target in targets if target in self._followed]
+        troubles = [(target, each.handle.trouble) for target, each in followed if each.handle is not None]
+        return [Unwatched(*target, error) for target, error in troubles if isinstance(error, Forbidden | Broken)]
 
-    def _follow(self, want: Want, cluster: Cluster) -> _Followed:
+    def _follow(self, target: WatchTarget, cluster: Cluster) -> _Followed:
         with self._guard:
-            known = self._followed.get(want)
+            known = self._followed.get(target)
             if known is not None and known.cluster is cluster:
                 return known
-        mine = _Followed(cluster, lambda change, lister: self._wake(want, change, lister))
-        mine.begin(want[1])
+        mine = _Followed(cluster, lambda change, lister: self._wake(target, change, lister))
+        mine.begin(target[1])
         with self._guard:
-            known = self._followed.get(want)
+            known = self._followed.get(target)
             is_late = known is not None and known.cluster is cluster  # another pass was faster
             if not is_late:
-                self._followed[want] = mine
+                self._followed[target] = mine
         if known is None:
             return mine
         used, unneeded = (known, mine) if is_late else (mine, known)
         unneeded.end()
         return used
 
-    def _drop_unasked(self, key: Key, asked: set[Ask]) -> None:
+    def _drop_others(self, key: Key, kept: set[Dependency]) -> None:
         with self._guard:
-            wants, parts = self._asks.get(key, _NO_ASKS)
-            asks = [(*want, part) for want, part in zip(wants, parts, strict=True)]
-            gone = [ask for ask in asks if ask not in asked]
-            found = [self._without_locked(key, ask) for ask in gone]
+            targets, scopes = self._dependencies.get(key, _NO_DEPENDENCIES)
+            dependencies = [(*target, scope) for target, scope in zip(targets, scopes, strict=True)]
+            gone = [each for each in dependencies if each not in kept]
+            found = [self._without_locked(key, each) for each in gone]
             if gone:
-                self._keep_locked(key, [ask for ask in asks if ask in asked])
+                self._keep_locked(key, [each for each in dependencies if each in kept])
         for followed in found:
             if followed is not None:
                 followed.end()
 
-    def _keep_locked(self, key: Key, asks: list[Ask]) -> None:
-        if not asks:
-            del self._asks[key]
+    def _keep_locked(self, key: Key, dependencies: list[Dependency]) -> None:
+        if not dependencies:
+            del self._dependencies[key]
             return
-        wants = tuple(_one((cluster, selection)) for cluster, selection, _ in asks)
-        self._asks[key] = _all(wants), tuple(part for *_, part in asks)
+        targets = tuple(_one((cluster, selection)) for cluster, selection, _ in dependencies)
+        self._dependencies[key] = _all(targets), tuple(scope for *_, scope in dependencies)
 
-    def _without_locked(self, key: Key, ask: Ask) -> _Followed | None:
-        """Take `ask` from `key`; an informer without asks is returned, to be ended without the lock."""
-        cluster, selection, part = ask
-        parts = self._keys[cluster, selection]
-        if left := _without(parts[part], key):
-            parts[part] = left
+    def _without_locked(self, key: Key, dependency: Dependency) -> _Followed | None:
+        """Remove `dependency` from `key`; returns the informer if no key needs it, to be ended without the lock."""
+        cluster, selection, scope = dependency
+        scopes = self._keys[cluster, selection]
+        if left := _without(scopes[scope], key):
+            scopes[scope] = left
             return None
-        del parts[part]
-        if parts:
+        del scopes[scope]
+        if scopes:
             return None
         del self._keys[cluster, selection]
         return self._followed.pop((cluster, selection), None)
 
-    def _wake(self, want: Want, change: Change | None, lister: Lister | None) -> None:
-        """Enqueue whom a change concerns; without one, all who read there."""
-        hit = None if change is None or lister is None else _parts(change, lister)
+    def _wake(self, target: WatchTarget, change: Change | None, lister: Lister | None) -> None:
+        """Enqueue the keys that a change concerns; without a change, all readers of the target."""
+        hit = None if change is None or lister is None else _scopes(change, lister)
         with self._guard:
-            parts = self._keys.get(want, {})
-            found = list(parts.values()) if hit is None else [parts[part] for part in hit if part in parts]
+            scopes = self._keys.get(target, {})
+            found = list(scopes.values()) if hit is None else [scopes[scope] for scope in hit if scope in scopes]
             keys = {key for each in found for key in each}
-            debounced = set() if hit is None else set(parts.get(_ALL, ()))
+            debounced = set() if hit is None else set(scopes.get(_ALL, ()))
         for key in keys - debounced:
             self._enqueue(key)
         for key in debounced:
@@ -247,7 +248,7 @@ class Readings:
         cluster = self._clusters.get(name)
         with self._guard:
             gone = [w for w, followed in self._followed.items() if w[0] == name and followed.cluster is not cluster]
-            ended = [self._followed.pop(want) for want in gone]
+            ended = [self._followed.pop(target) for target in gone]
         for followed in ended:
             followed.end()
         for key in self.interested(name):
@@ -255,26 +256,26 @@ class Readings:
 
 
 class Listers(Protocol):
-    """Where a Reader gets its caches from."""
+    """The source of a Reader's caches."""
 
-    def lister(self, key: Key, want: Want, part: Part) -> Lister:
-        """See `Readings.lister`."""
+    def lister(self, key: Key, target: WatchTarget, scope: ReadScope) -> Lister:
+        """See `DynamicWatches.lister`."""
 
-    def peek(self, want: Want) -> Lister:
-        """See `Readings.peek`."""
+    def peek(self, target: WatchTarget) -> Lister:
+        """See `DynamicWatches.peek`."""
 
-    def refusals(self, wants: set[Want]) -> list[Unwatched]:
-        """See `Readings.refusals`."""
+    def refusals(self, targets: set[WatchTarget]) -> list[Unwatched]:
+        """See `DynamicWatches.refusals`."""
 
     def waker(self, key: Key) -> Waker:
-        """See `Readings.waker`."""
+        """See `DynamicWatches.waker`."""
 
 
 def begin(*reads: Callable[[], object]) -> None:
-    """Begin all of these reads, so that caches that are not filled yet are filled at the same time, not one after the
-    other. What comes of them is for whoever reads again.
+    """Begin all of these reads, so that their caches sync at the same time, not one after the other. The results are
+    discarded; read again for them.
 
-    Raises: nothing of NotSynced and NotEngaged, which wake the key all the same.
+    Raises: neither NotSynced nor NotEngaged; both enqueue the key all the same.
     """
     for read in reads:
         with suppress(NotSynced, NotEngaged):
@@ -282,30 +283,30 @@ def begin(*reads: Callable[[], object]) -> None:
 
 
 class Reader:
-    """The caches as one pass sees them.
+    """The caches as one reconcile reads them.
 
-    Guarantees: each answer is one state of one cache; two answers may be of different moments. The objects are shared
+    Guarantees: each result is one state of one cache; two results may be of different moments. The objects are shared
         and must not be changed.
-    Raises: NotEngaged, NotSynced, each method.
+    Raises: NotEngaged, NotSynced, from each method.
     """
 
-    def __init__(self, readings: Listers, key: Key) -> None:
-        self._readings = readings
+    def __init__(self, watches: Listers, key: Key) -> None:
+        self._watches = watches
         self._key = key
-        self.asked: set[Ask] = set()
-        self.waker = readings.waker(key)
+        self.dependencies: set[Dependency] = set()
+        self.waker = watches.waker(key)
 
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> Obj | None:
         """The object of that name within the selection; None means that it does not exist there."""
         return self._lister(cluster, selection, ("", namespace, name)).get(namespace, name)
 
     def one(self, cluster: str, resource: Resource, namespace: str, name: str) -> Obj | None:
-        """The object of that name, watched alone: all that rights by name allow. None means that it does not exist."""
+        """The object of that name, watched alone, as RBAC rules with resourceNames need. None: it does not exist."""
         return self.get(cluster, one(resource, namespace, name), namespace, name)
 
     def serves(self, cluster: str, resource: Resource) -> bool:
-        """Whether the cluster has the CustomResourceDefinition of `resource`, of whatever versions. Ask before a list:
-        a list of what is not served fails, again and again."""
+        """Whether the cluster has the CustomResourceDefinition of `resource`, in any version. Ask before a list, since
+        a list of a resource that is not served keeps failing."""
         return self.one(cluster, CUSTOMRESOURCEDEFINITIONS, "", crd_name(resource)) is not None
 
     def list(self, cluster: str, selection: Selection) -> _Objects:
@@ -313,42 +314,43 @@ class Reader:
         return self._lister(cluster, selection).list()
 
     def by_index(self, cluster: str, selection: Selection, index: str, value: str) -> _Objects:
-        """The objects that the cluster's indexer `index` puts under `value`."""
+        """The objects with that value in the cluster's index `index`."""
         return self._lister(cluster, selection, (index, value)).by_index(index, value)
 
     def unwoken(self, cluster: str, selection: Selection) -> Lister:
-        """The cache of a selection of which this pass has read something. A change of what is read there wakes
-        no key: another reader must do that."""
-        return self._readings.peek((cluster, selection))
+        """The cache of a selection that this reconcile has read from. Reads through it enqueue no key on a change, so
+        another read must."""
+        return self._watches.peek((cluster, selection))
 
     def refusal(self) -> Unwatched | None:
-        """The first of what this pass has read that does not show what is there now, if any."""
-        found = self._readings.refusals({(cluster, selection) for cluster, selection, _ in self.asked})
+        """The first stale cache that this reconcile has read, if any."""
+        found = self._watches.refusals({(cluster, selection) for cluster, selection, _ in self.dependencies})
         return min(found, key=lambda each: (each.cluster, str(each.selection)), default=None)
 
-    def _lister(self, cluster: str, selection: Selection, part: Part = _ALL) -> Lister:
-        self.asked.add((cluster, selection, part))
-        return self._readings.lister(self._key, (cluster, selection), part)
+    def _lister(self, cluster: str, selection: Selection, scope: ReadScope = _ALL) -> Lister:
+        self.dependencies.add((cluster, selection, scope))
+        return self._watches.lister(self._key, (cluster, selection), scope)
 
 
 _Objects = list[Obj]  # within Reader, `list` is its method
 
 
 @lru_cache(1024)
-def _one(want: Want) -> Want:
-    """The same for all who ask; each of them makes its own."""
-    return want
+def _one(target: WatchTarget) -> WatchTarget:
+    """Intern a target, of which each reader creates its own."""
+    return target
 
 
 @lru_cache(1024)
-def _all(wants: tuple[Want, ...]) -> tuple[Want, ...]:
-    """The same for all keys that ask the same caches, each for parts of its own."""
-    return wants
+def _all(targets: tuple[WatchTarget, ...]) -> tuple[WatchTarget, ...]:
+    """Intern the targets of a key, which many keys share with other scopes."""
+    return targets
 
 
-@lru_cache(1024)
+@lru_cache(64)
 def _alone(key: Key) -> tuple[Key, ...]:
-    """The same for all parts that it reads alone, most of which it asks for in one pass."""
+    """Intern the tuple of one key, shared by all scopes that only this key reads. Most are read in one reconcile, so
+    only the running ones are remembered."""
     return (key,)
 
 
@@ -368,9 +370,9 @@ def _without(keys: _Keys, key: Key) -> _Keys:
     return tuple(each for each in keys if each != key)
 
 
-def _parts(change: Change, lister: Lister) -> set[Part]:
-    """Whatever may have been asked in part of a selection and is answered otherwise after the change."""
-    found: set[Part] = set()
+def _scopes(change: Change, lister: Lister) -> set[ReadScope]:
+    """The scopes of a selection whose content the change affects."""
+    found: set[ReadScope] = set()
     for obj in (change.old, change.new):
         if obj is not None:
             found.add(("", namespace_of(obj), name_of(obj)))
@@ -379,15 +381,15 @@ def _parts(change: Change, lister: Lister) -> set[Part]:
 
 
 class _Followed:
-    """One hold of a want, and what of its changes is worth a wake.
+    """One shared informer in use; decides which of its changes enqueue keys.
 
-    The content of the first list is not: no key could read before it was complete; waiting keys are woken then.
-    Nor is what comes while the hold is being taken: its key reads afterwards.
+    The objects of the first list do not: no key could read before it was complete, and waiting keys are enqueued then.
+    Nor do changes while the handlers are being added, since the key reads afterwards.
     """
 
     def __init__(self, cluster: Cluster, wake: Callable[[Change | None, Lister | None], None]) -> None:
         self.cluster = cluster
-        self.hold: Hold | None = None  # set once, by begin, before others see this object
+        self.handle: InformerHandle | None = None  # set once, by begin, before others see this object
         self._wake = wake
         self._guard = threading.Lock()  # guards the three below
         self._is_synced = False
@@ -395,13 +397,13 @@ class _Followed:
         self._is_refused = False
 
     def begin(self, selection: Selection) -> None:
-        self.hold = self.cluster.hold(selection, self._changed, self._synced, self._troubled)
+        self.handle = self.cluster.share_informer(selection, self._changed, self._synced, self._troubled)
         with self._guard:
             self._is_live = True
 
     def end(self) -> None:
-        if self.hold is not None:
-            self.hold.release()
+        if self.handle is not None:
+            self.handle.release()
 
     def _synced(self) -> None:
         with self._guard:
@@ -411,9 +413,9 @@ class _Followed:
             self._wake(None, None)
 
     def _troubled(self) -> None:
-        refused = self.hold is not None and isinstance(self.hold.trouble, Forbidden | Broken)
+        refused = self.handle is not None and isinstance(self.handle.trouble, Forbidden | Broken)
         with self._guard:
-            # A cut connection heals by itself, and says nothing that the health of the cluster does not say.
+            # A reset connection recovers by itself, and the health of the cluster shows a lasting one.
             counts = self._is_live and (not self._is_synced or refused or self._is_refused)
             self._is_refused = refused
         if counts:
@@ -423,4 +425,4 @@ class _Followed:
         with self._guard:
             counts = self._is_synced and self._is_live
         if counts:
-            self._wake(change, None if self.hold is None else self.hold.lister)
+            self._wake(change, None if self.handle is None else self.handle.lister)

@@ -1,4 +1,4 @@
-"""When keys are looked at again though nothing has woken them: so no wake that was lost is lost for good."""
+"""Periodic resync of keys that no change has enqueued, so that a lost wake-up is made up for."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 RESYNC_SECONDS = 600.0
-"""No key goes without a look for longer, unless more are woken than can be looked at."""
+"""The longest time between two reconciles of a key, unless the workers are overloaded."""
 _LEAST_SHARE = 0.5
-"""Of the period, before a key is due; the rest is drawn for each key and look, so that keys of one start part."""
+"""The share of the period before a key is due; the rest is drawn at random each time, so that keys spread."""
 
 
 class Resync(Generic[K]):
-    """For each key when it is due.
+    """The due time of each key.
 
-    Guarantees: a key is due between half the period and all of it after it was last looked at, and once a look; one
-        that was forgotten is not, until it is looked at again.
+    Guarantees: a key is due once, between half the period and the whole period after its last reconcile; a forgotten
+        key is not due until its next reconcile.
     Threads: any. Units: seconds, on one monotonic clock.
     Source: controllers of kube-controller-manager draw the resync period of each informer from one to two times the
         least one (`ResyncPeriod`); here it is drawn for each key, since one pass costs more than one comparison.
@@ -30,10 +30,10 @@ class Resync(Generic[K]):
         self._random = random
         self._guard = threading.Lock()  # guards the two below
         self._due: dict[K, float] = {}
-        self._first = math.inf  # no key is due before; maybe none is due then
+        self._first = math.inf  # no key is due before this time
 
     def looked(self, key: K, now: float) -> None:
-        """`key` is being looked at."""
+        """A reconcile of `key` begins."""
         due = now + self._period * (_LEAST_SHARE + (1 - _LEAST_SHARE) * self._random())
         with self._guard:
             self._due[key] = due
@@ -45,8 +45,8 @@ class Resync(Generic[K]):
             self._due.pop(key, None)
 
     def take(self, now: float) -> list[K]:
-        """The keys that are due, the earliest first; each of them once, until it is looked at again."""
-        # To go through thousands takes less than a millisecond, twice a second; a heap would double what a key costs.
+        """The due keys, the earliest first; each once until its next reconcile."""
+        # A scan of thousands takes less than a millisecond, twice a second; a heap would double the memory of a key.
         with self._guard:
             if now < self._first:
                 return []

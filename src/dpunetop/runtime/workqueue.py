@@ -1,10 +1,10 @@
-"""The queue between what changed and who looks at it: keys wait once, are handed out once, and never get lost."""
+"""The work queue: de-duplicates, delays and backs off keys; a key is in hand once at a time and never lost."""
 
 from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from dpunetop.base.clock import Clock
@@ -19,12 +19,12 @@ _SPARE_ENTRIES = 64  # outdated heap entries that are not worth a rebuild
 
 
 class QueueState(Generic[K]):
-    """What a work queue holds, without threads: every method takes the time and returns what follows from it.
+    """The state of a work queue without threads: every method takes the time and returns what follows from it.
 
-    A key is *queued* (to be handed out), *in hand*, or *waiting* for its time; in hand it may be *dirty*, which means
-    that it is queued again when it is done. A key may wait besides being any of the others. A key that *rests* is not
-    queued before its time: whatever adds it meanwhile has it wait. What is to be looked at though nothing has happened
-    stands *behind* all that is queued. Which of the queued keys is next, `LaneOrder` says.
+    A key is *queued* (to be handed out), *in hand*, or *waiting* for its time. In hand it may be *dirty*: it is queued
+    again when it is done. A key may wait and be in any other state too. A key that *rests* is not queued before its
+    time; an `add` meanwhile makes it wait until then. Resyncs stand *behind* all queued keys. `LaneOrder` decides which
+    queued key is next.
     Threads: one owner; the queue calls it under its lock.
     Units: seconds, on one monotonic clock.
     """
@@ -50,7 +50,7 @@ class QueueState(Generic[K]):
         return f"{len(self)} queued, {len(self._waiting)} waiting, {len(self._in_hand)} in hand"
 
     def add(self, key: K, now: float) -> bool:
-        """Want `key` handed out; whether that is news. If it rests, it is not yet: it waits until then."""
+        """Queue `key`; return whether that is new. A resting key waits until its rest is over."""
         if self.closed or key in self._queued or key in self._dirty:
             return False
         if key in self._in_hand:
@@ -59,8 +59,7 @@ class QueueState(Generic[K]):
         return self._enqueue(key, now)
 
     def add_behind(self, key: K, now: float) -> bool:
-        """Want `key` handed out when nothing else is; whether that is news. In hand, or when it rests, it has just been
-        looked at."""
+        """Queue `key` behind all others; return whether that is new. A key in hand or at rest was just reconciled."""
         if self.closed or key in self._queued or key in self._in_hand or key in self._behind:
             return False
         if self._resting.get(key, now) > now:
@@ -69,7 +68,7 @@ class QueueState(Generic[K]):
         return True
 
     def add_at(self, key: K, due: float) -> bool:
-        """Want `key` added at `due`, or earlier if it waits already; whether it is now the first to come due."""
+        """Add `key` at `due`, or earlier if it waits already; return whether it is now the first to come due."""
         if self.closed or due >= self._waiting.get(key, float("inf")):
             return False
         self._waiting[key] = due
@@ -80,7 +79,7 @@ class QueueState(Generic[K]):
         return self._heap[0][2] == key
 
     def promote(self, now: float) -> int:
-        """Add the keys whose time has come, the earliest first; how many of them were news."""
+        """Add the keys whose time has come, the earliest first; return how many were new."""
         news = 0
         while self._heap and self._heap[0][0] <= now:
             due, _, key = heapq.heappop(self._heap)
@@ -94,7 +93,7 @@ class QueueState(Generic[K]):
         return self._heap[0][0] if self._heap else None
 
     def take(self, now: float) -> tuple[K, float] | None:
-        """Hand out the next key, and since when it was queued; None if there is none that may be handed out now."""
+        """Hand out the next key and the time since when it was queued; None if none may be handed out now."""
         if (key := self._order.take()) is not None:
             since = self._queued.pop(key)
         elif (key := self._order.take_of(self._behind)) is not None:
@@ -105,7 +104,7 @@ class QueueState(Generic[K]):
         return key, since
 
     def done(self, key: K, now: float, rest_seconds: float = 0.0) -> tuple[float, bool]:
-        """Take `key` back, and have it rest so long: since when it was in hand, and whether it is queued again.
+        """`key` is done and rests; return since when it was in hand, and whether it is queued again.
 
         Raises: KeyError.
         """
@@ -120,7 +119,7 @@ class QueueState(Generic[K]):
         return since, self._enqueue(key, now)
 
     def close(self) -> None:
-        """Accept no more keys and drop those that wait or stand behind; what is queued or dirty stays."""
+        """Accept no more keys and drop waiting ones and resyncs; queued and dirty keys stay."""
         self.closed = True
         self._behind.clear()
         self._resting.clear()
@@ -128,7 +127,7 @@ class QueueState(Generic[K]):
         self._heap.clear()
 
     def in_hand_since(self) -> list[float]:
-        """Since when each of the keys in hand has been there."""
+        """Since when each key in hand has been there."""
         return list(self._in_hand.values())
 
     def slow_in_hand(self) -> int:
@@ -136,7 +135,7 @@ class QueueState(Generic[K]):
         return self._order.slow_in_hand()
 
     def _enqueue(self, key: K, now: float) -> bool:
-        """Queue `key`, or have it wait until it has rested; whether it is queued."""
+        """Queue `key`, or let it wait until it has rested; return whether it is queued."""
         if (until := self._resting.get(key, now)) > now:
             self.add_at(key, until)
             return False
@@ -154,15 +153,14 @@ class QueueState(Generic[K]):
 class WorkQueue(Generic[K]):
     """A queue of keys that de-duplicates, delays and backs off.
 
-    Guarantees: a key is in one pair of hands at a time; after every `add` that returns before `shut_down` there is a
-        `get` of that key that began later, unless it rests when that comes; keys of one lane come out in the order in
-        which they were first added, and lanes take turns; those of `add_behind` come when there is no other; no key of
-        a slow lane comes out while as many as may be are in hand, and that holds up no other lane; a waiting key delays
-        no other; of several delays of one key the earliest counts; a key that rests comes out once when it has rested.
-    Source: one key in one pair of hands, and what is added meanwhile, as of client-go's workqueue; lanes in turn as of
-        the flows of API Priority and Fairness (KEP-1040).
-    Threads: all methods from any thread. The metrics are told under the lock, so that the depth shown last is the true
-        one; they only touch memory.
+    Guarantees: one worker at a time has a key. After every `add` that returns before `shut_down`, a later `get` hands
+        that key out, unless it still rests at the shutdown. Keys of one lane come out in the order of their first add,
+        and lanes take turns; keys of `add_behind` come out when no other is queued. A slow lane at its limit delays no
+        other lane; a waiting key delays no other key. Of several delays of one key the earliest counts. A resting key
+        comes out once after its rest.
+    Source: client-go's workqueue for processing and dirty keys; API Priority and Fairness (KEP-1040) for the lanes.
+    Threads: all methods from any thread. Metrics are set under the lock, so that the last depth is the true one; they
+        only touch memory.
     Units: seconds.
     """
 
@@ -171,9 +169,10 @@ class WorkQueue(Generic[K]):
     ) -> None:
         self._clock = clock
         self._metrics = metrics
-        self._work = threading.Condition()  # guards _state and _backoff; told when there may be a key to hand out
+        self._work = threading.Condition()  # guards all below; notified when a key may be ready
         self._state: QueueState[K] = QueueState(lanes)
         self._backoff = backoff
+        self._unneeded = 0  # of those who wait, as far as is known
 
     def __len__(self) -> int:
         with self._work:
@@ -184,13 +183,12 @@ class WorkQueue(Generic[K]):
             return f"<WorkQueue [{self._state!r}]>"
 
     def add(self, key: K) -> None:
-        """Have `key` looked at; no effect if it is queued already, or after shut-down."""
+        """Enqueue `key`; no effect if it is queued already, or after `shut_down`."""
         with self._work:
             self._add_locked(key)
 
     def add_behind(self, key: K) -> bool:
-        """Have `key` looked at when no other key wants to be; False, and no effect, if it is about to be, is being, or
-        has just been."""
+        """Enqueue `key` behind all others, for a resync; False, and no effect, if it is queued, in hand or at rest."""
         with self._work:
             is_news = self._state.add_behind(key, self._clock.monotonic())
             if is_news:
@@ -200,7 +198,7 @@ class WorkQueue(Generic[K]):
             return is_news
 
     def add_after(self, key: K, seconds: float) -> None:
-        """Have `key` looked at in so many seconds, or earlier if it waits already."""
+        """Enqueue `key` after that many seconds, or earlier if it waits already."""
         with self._work:
             if seconds <= 0:
                 self._add_locked(key)
@@ -209,17 +207,19 @@ class WorkQueue(Generic[K]):
                 self._work.notify_all()
 
     def add_rate_limited(self, key: K, at_least_seconds: float = 0.0) -> None:
-        """Have `key` looked at after its backoff, which grows with each call until `forget`."""
+        """Enqueue `key` after its backoff, which grows with each call until `forget`."""
         with self._work:
             pause = max(at_least_seconds, self._backoff.next(key))
             self._metrics.retried()
             if self._state.add_at(key, self._clock.monotonic() + pause):
                 self._work.notify_all()
 
-    def get(self, stop: Stop) -> K | None:
-        """Wait for a key and take it in hand; None when `stop` is set, or once the queue is shut down and empty.
+    def get(self, stop: Stop, may_leave: Callable[[], bool] = lambda: False) -> K | None:
+        """Wait for a key and take it in hand; None when `stop` is set, once the queue is shut down and empty, or to a
+        worker that `thin_out` has woken, for which there is no key, and which `may_leave`.
 
         Guarantees: hands out nothing after `stop` is set. A worker that gets a key ends its work with `done`.
+        Threads: `may_leave` is called under the lock.
         """
         forget_wake = stop.on_set(self._wake)
         try:
@@ -231,15 +231,19 @@ class WorkQueue(Generic[K]):
                         return self._hand_out_locked(*taken, now)
                     if self._state.closed and not len(self._state):
                         return None
+                    if self._unneeded:
+                        self._unneeded -= 1
+                        if may_leave():
+                            return None
                     due = self._state.next_due()
                     self._clock.wait(self._work, None if due is None else due - now)
-                self._work.notify()  # in case this thread was woken for a key: another one may have no stop
+                self._work.notify()  # pass a wake-up on: this thread may have been woken for a key
                 return None
         finally:
             forget_wake()
 
     def done(self, key: K, rest_seconds: float = 0.0) -> None:
-        """Give `key` back; it is queued again if it was added meanwhile, but not before it has rested for so long.
+        """`key` is done; it is queued again if it was added meanwhile, but not before it has rested that long.
 
         Raises: KeyError if it was not in hand.
         """
@@ -257,29 +261,36 @@ class WorkQueue(Generic[K]):
                 self._work.notify_all()
 
     def forget(self, key: K) -> None:
-        """`key` succeeded: its backoff starts small again."""
+        """`key` succeeded: reset its backoff."""
         with self._work:
             self._backoff.forget(key)
 
     def retries(self, key: K) -> int:
-        """How often `key` was put back since it last succeeded."""
+        """How often `key` was requeued with backoff since it last succeeded."""
         with self._work:
             return self._backoff.failures(key)
 
     def shut_down(self) -> None:
-        """Accept no more keys and drop those that wait; those already queued may still be taken."""
+        """Accept no more keys and drop waiting ones; queued keys may still be taken."""
         with self._work:
             self._state.close()
             self._metrics.depth(len(self._state))
             self._work.notify_all()
 
     def slow_in_hand(self) -> int:
-        """How many keys of slow lanes are in hand; more than may be handed out, if theirs became slow since."""
+        """How many keys of slow lanes are in hand; above the limit if a lane became slow meanwhile."""
         with self._work:
             return self._state.slow_in_hand()
 
+    def thin_out(self, count: int) -> None:
+        """Ask so many of the workers that wait whether they may leave; those that find a key take it instead."""
+        with self._work:
+            self._unneeded = count
+            if count:
+                self._work.notify_all()
+
     def refresh(self) -> None:
-        """Bring the metrics about keys in hand up to date, and see who is slow no longer; to be called now and then."""
+        """Update the metrics of keys in hand, and check which lanes are still slow; call it regularly."""
         with self._work:
             now = self._clock.monotonic()
             ages = [now - since for since in self._state.in_hand_since()]

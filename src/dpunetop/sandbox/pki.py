@@ -1,4 +1,4 @@
-"""Certificates of one control plane: a CA of its own, and what it signs."""
+"""The certificates of one control plane: its CA, and the certificates that this signs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeyPair:
 
 
 def server_context(pair: KeyPair) -> ssl.SSLContext:
-    """What a server of HTTP/1.1 that bears this certificate speaks TLS with."""
+    """The TLS context of an HTTP/1.1 server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
     with tempfile.NamedTemporaryFile() as file:
@@ -71,7 +71,7 @@ class Authority:
         return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
-        """A certificate that a kube-apiserver takes for `user`, a member of `groups`.
+        """A client certificate by which a kube-apiserver authenticates `user`, a member of `groups`.
 
         Source: Kubernetes documentation, "Authenticating: X509 client certificates".
         """
@@ -96,14 +96,14 @@ class Authority:
 
 @dataclass(frozen=True)
 class SigningKey:
-    """The key pair that signs and checks tokens of ServiceAccounts, both PEM."""
+    """The key pair that signs and verifies ServiceAccount tokens, both PEM."""
 
     public: bytes
     private: bytes
 
 
 def signing_key() -> SigningKey:
-    """A new key pair for tokens; RSA, which every kube-apiserver takes."""
+    """A new key pair for tokens; RSA, which every kube-apiserver accepts."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return SigningKey(public, _pem_of(key))

@@ -1,4 +1,4 @@
-"""Programs of a control plane that somebody has already: which releases they are, and what goes together."""
+"""Prebuilt programs of a control plane: their releases, and whether their versions fit together."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _KUBECTL = 1
 
 
 class Unusable(Exception):
-    """Programs that cannot be used; its text is the reason."""
+    """The programs cannot be used; the text is the reason."""
 
 
 @lru_cache(64)
 def release_of(program: Path) -> str:
-    """The release that a program names, like v1.37.2. Raises: Unusable, where it does not run or names none."""
+    """The release that a program prints, like v1.37.2. Raises: Unusable, if it does not run or prints none."""
     command = [str(program), *_ASKED.get(program.name, ("--version",))]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=True)
@@ -33,12 +33,12 @@ def release_of(program: Path) -> str:
         raise Unusable(f"its {program.name} does not run here ({_why(err)})") from err
     found = _RELEASE.search(answer.stdout)
     if found is None:
-        raise Unusable(f"its {program.name} does not say which release it is")
+        raise Unusable(f"its {program.name} prints no release")
     return f"v{found.group().removeprefix('v')}"
 
 
 def check(given: Mapping[str, str], built: Iterable[str], kubernetes: str) -> None:
-    """Check that the given programs, by name with their releases, go with those that are built of a release.
+    """Check that the versions of the given programs, by name, fit those of the programs that are built.
 
     Raises: Unusable.
     """
@@ -49,7 +49,7 @@ def check(given: Mapping[str, str], built: Iterable[str], kubernetes: str) -> No
         allowed = range(-_KUBECTL, _KUBECTL + 1) if name == "kubectl" else range(-_NEWER, _OLDER + 1)
         if name not in ("etcd", _APISERVER) and older not in allowed:
             raise Unusable(
-                f"{_which(_APISERVER, given)} is {server}, and {_which(name, given)}, {release}, does not go with it"
+                f"{_which(_APISERVER, given)} is {server}, and {_which(name, given)}, {release}, does not fit it"
             )
 
 

@@ -1,4 +1,4 @@
-"""Processes that never outlive whoever started them, the run folders they work in, and the ports they listen on."""
+"""Processes that end with the process that started them, their run folders, and their ports."""
 
 from __future__ import annotations
 
@@ -15,12 +15,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 _REAPER = Path(__file__).with_name("reaper.py")
 _ANSWER_TIMEOUT_SECONDS = 30.0
+_POLL_SECONDS = 0.001
+# The third field of /proc/PID/stat (proc_pid_stat(5)): stopped by a signal; a zombie, or dead.
+_STOPPED = frozenset("T")
+_ENDED = frozenset("ZX")
 _MIN_FREE_BYTES = 1 << 30
 _OWNER_LOCK = "owner.lock"
 # Below the range that the kernel takes for outgoing connections: a port stays ours while its component restarts.
@@ -31,10 +36,48 @@ class ReaperError(Exception):
     """A process could not be started, or the reaper is gone."""
 
 
+def pause(pid: int) -> None:
+    """SIGSTOP, and wait until each thread of the process has stopped: the signal is sent at once, but the threads of a
+    server answer on until one of them has taken it, which on a busy machine takes longer than a request.
+
+    Raises: ProcessLookupError; ReaperError if a thread still runs after 30 s.
+    """
+    _signal_until(pid, signal.SIGSTOP, _STOPPED | _ENDED)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait until each thread has ended, so that its connections are closed.
+
+    Raises: as `pause`.
+    """
+    _signal_until(pid, signal.SIGKILL, _ENDED)
+
+
+def _signal_until(pid: int, number: signal.Signals, states: frozenset[str]) -> None:
+    os.kill(pid, number)
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_SECONDS
+    while not _thread_states(pid) <= states:
+        if time.monotonic() > deadline:
+            raise ReaperError(f"process {pid} still runs after {number.name}: threads {sorted(_thread_states(pid))}")
+        time.sleep(_POLL_SECONDS)
+
+
+def _thread_states(pid: int) -> frozenset[str]:
+    return frozenset(filter(None, map(_thread_state, Path(f"/proc/{pid}/task").glob("*/stat"))))
+
+
+def _thread_state(stat: Path) -> str:
+    """The letter behind the name, which may hold anything; nothing of a thread that has ended meanwhile."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 class Process:
     """One process of a reaper.
 
-    Guarantees: `pid` names this process, and no other, until it has been reaped by `poll` or `wait`.
+    Guarantees: `pid` is that of this process and of no other, until `poll` or `wait` has reaped it.
     Threads: any.
     """
 
@@ -55,11 +98,22 @@ class Process:
             return self._code
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens if the process has ended."""
+        """Send a signal; no effect if the process has ended."""
         with self._guard:
             if self._code is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pid, number)
+
+    def pause(self) -> None:
+        """See `pause`; nothing happens if the process has ended."""
+        with self._guard:
+            if self._code is None:
+                with contextlib.suppress(ProcessLookupError):
+                    pause(self.pid)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.signal(signal.SIGCONT)
 
     def wait(self, timeout: float) -> int | None:
         """Wait for the end, `timeout` seconds at most; the exit code, or None if it still runs."""
@@ -78,7 +132,7 @@ class Process:
 
 
 class Reaper:
-    """Starts processes that end with us: also after a crash or SIGKILL of this process.
+    """Starts processes that end with this one, also after a crash or SIGKILL of it.
 
     Guarantees: after `close`, or the end of this process, every process is killed and the folder removed. SIGINT of the
         terminal reaches neither the reaper nor its processes.
@@ -146,15 +200,15 @@ def _read_line(fd: int) -> bytes:
 
 
 def minimal_environment() -> dict[str, str]:
-    """What a component may know of this machine: neither proxies nor anyone's kubeconfig."""
+    """The environment of a component: neither proxies nor a kubeconfig of this machine."""
     return {name: os.environ[name] for name in ("PATH", "LANG", "TMPDIR") if name in os.environ}
 
 
 class RunFolder:
-    """A folder of one run, in memory where the machine has room, with the reaper that removes it.
+    """A folder of one run, in memory if the machine has enough, with the reaper that removes it.
 
-    Guarantees: readable by this user only; gone after `close` or the end of this process; folders that an ended process
-        could not remove (its reaper was killed too) are swept when the next one is made.
+    Guarantees: readable by this user only; gone after `close` or the end of this process. A folder whose reaper was
+        killed too is removed when the next one is created.
     """
 
     def __init__(self, name: str, root: Path | None = None) -> None:
@@ -177,7 +231,7 @@ class RunFolder:
 
 
 def sweep(root: Path) -> None:
-    """Remove the run folders below `root` that no reaper holds any more; the caller holds the sweep lock."""
+    """Remove the run folders below `root` whose lock no reaper holds; the caller holds the sweep lock."""
     for folder in root.iterdir():
         if folder.is_dir() and _is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
@@ -190,7 +244,7 @@ def _is_abandoned(folder: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True  # made and left before its lock was there
+        return True  # its owner died before it created the lock
     return True
 
 
@@ -203,11 +257,11 @@ def _root() -> Path:
 def _own(folder: Path) -> None:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise ReaperError(f"{folder} belongs to someone else")
+        raise ReaperError(f"{folder} belongs to another user; remove it, or set TMPDIR")
 
 
 class Port:
-    """A loopback port that no other run of this user takes until it is released, whether something listens or not."""
+    """A loopback port, reserved against other runs of this user until `release`, whether a process listens or not."""
 
     def __init__(self, number: int, lock: int) -> None:
         self.number = number
@@ -217,14 +271,14 @@ class Port:
         return f"<Port {self.number}>"
 
     def release(self) -> None:
-        """Let others have it; may be called again."""
+        """End the reservation; may be called again."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
 
 def reserve_port() -> Port:
-    """A free loopback port. Raises: ReaperError when there is none."""
+    """A free loopback port. Raises: ReaperError if none is free."""
     folder = Path(tempfile.gettempdir()) / f"dpunetop-ports-{os.getuid()}"
     _own(folder)
     for number in random.sample(_PORTS, len(_PORTS)):

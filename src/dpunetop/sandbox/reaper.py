@@ -1,14 +1,14 @@
-"""Parent of a control plane's processes, which outlives whoever asked for them just long enough to end them.
+"""The parent of a control plane's processes: it outlives the requesting process just long enough to end them.
 
-Runs as a program of its own, with the standard library alone, so that it starts in an instant. One JSON request a line
-on stdin, one JSON answer a line on stdout:
+It runs as a program of its own and imports only the standard library, so that it starts fast. Each line on stdin is a
+JSON request, each line on stdout its JSON response:
 
     {"spawn": [argv], "env": {…}, "log": "file"}  ->  {"pid": 123}    or {"error": "text"}
     {"reap": 123}                                 ->  {"code": -9}    null: still running
 
-When stdin ends, for whatever reason (the owner closed it, or was killed), every child is killed and the folder given as
-first argument is removed. Should this process be killed itself, the kernel kills the children (PR_SET_PDEATHSIG, which
-is tied to the thread that forks: there is only one here).
+When stdin ends, because the owner closed it or was killed, every child is killed, and the folder in the first argument
+is removed. If this process is killed, the kernel kills the children (PR_SET_PDEATHSIG; it is tied to the forking
+thread, and there is only one here).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _die_with_parent() -> None:
 
 
 class _Children:
-    """The processes started here and not yet reaped; a pid is not given back to the system before `reap`."""
+    """The processes started here and not yet reaped; the system does not reuse a pid before `reap`."""
 
     def __init__(self) -> None:
         self._running: dict[int, subprocess.Popen[bytes]] = {}
@@ -80,7 +80,7 @@ def _answer(children: _Children, line: bytes) -> dict[str, Any]:
 
 
 def _serve(children: _Children, owner: int) -> None:
-    """Answer until stdin ends or the owner is gone (a fork of the owner may hold the pipe open)."""
+    """Serve requests until stdin ends or the owner is gone (a fork of the owner may hold the pipe open)."""
     pending = b""
     while os.getppid() == owner:
         if not select.select([0], [], [], _OWNER_CHECK_SECONDS)[0]:

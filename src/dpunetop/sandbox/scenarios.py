@@ -1,4 +1,4 @@
-"""Scenarios of the sandbox: what people and machines do to two clusters, told step by step as it happens."""
+"""The scenarios of the sandbox: actions of people and machines on two clusters, narrated step by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from dpunetop.kube.keys import DEPLOYMENTS, NODES, PODS, SECRETS, Resource
 from dpunetop.kube.meta import Obj, new_object, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.kube.shapes import at, mappings
-from dpunetop.sandbox.controlplane import Component, ControlPlane
+from dpunetop.sandbox.components import Component
+from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION, boot_id
 from dpunetop.sandbox.world import World
@@ -23,17 +24,17 @@ _STEP_SECONDS = 120.0
 _WORK = "work"
 
 
-class Stage:
-    """What a scenario acts on, and what it waits for.
+class ScenarioRun:
+    """The clusters and the operator that a scenario acts on, with its actions and waits.
 
-    Every step is waited for at most two minutes. Raises: TimeoutError, with what did not come.
+    A wait takes two minutes at most. Raises: TimeoutError, which names the state that was not reached.
     Threads: one.
     """
 
     def __init__(
         self, world: World, operator: OperatorProcess, say: Callable[[str], None], look: Callable[[], None]
     ) -> None:
-        """`look` is called again and again while something is waited for."""
+        """`look` is called repeatedly during each wait."""
         self.world = world
         self.operator = operator
         self._say = say
@@ -41,16 +42,16 @@ class Stage:
         self.dpu, self.host = next(iter(world.quick_start.pairs.items()))
 
     def tell(self, text: str) -> None:
-        """Say a caption."""
+        """Print one line of the story."""
         self._say(f"--- {text}")
 
     def until(self, what: str, holds: Callable[[], bool]) -> None:
-        """Wait for something, and say that it has come."""
+        """Wait until `holds` is true, then print `what`."""
         deadline = time.monotonic() + _STEP_SECONDS
         while not holds():
             self._look()
             if time.monotonic() > deadline:
-                raise TimeoutError(f"after {_STEP_SECONDS:g} s it is not so that {what}")
+                raise TimeoutError(f"after {_STEP_SECONDS:g} s this is not true: {what}")
             time.sleep(_LOOK_SECONDS)
         self._look()
         self.tell(what)
@@ -58,17 +59,17 @@ class Stage:
     # --- acting -----------------------------------------------------------------------------------------------------
 
     def cordon(self, yes: bool) -> None:
-        """As `kubectl cordon` and `uncordon` do to the DPU."""
+        """Cordon or uncordon the DPU, as kubectl does."""
         self._patch_dpu({"spec": {"unschedulable": yes or None}})
 
     def reboot(self) -> str:
-        """Reboot the DPU; the boot ID that ends."""
+        """Reboot the DPU; returns the boot ID before the reboot."""
         before = boot_id(self.node())
         self._patch_dpu({"metadata": {"annotations": {REBOOT_ANNOTATION: before}}})
         return before
 
     def run_work(self, *, evictable: bool) -> None:
-        """Have something run on the host; a budget of its own may keep it there."""
+        """Run a pod on the host, with a PodDisruptionBudget that refuses its eviction unless `evictable`."""
         labels, namespace = {"app": _WORK}, self.world.quick_start.tenant_namespace
         pod = {
             "nodeSelector": {"kubernetes.io/hostname": self.host},
@@ -86,7 +87,7 @@ class Stage:
         self.world.tenant.apply(objects)
 
     def end_work(self) -> None:
-        """Take away what `run_work` has made."""
+        """Delete the objects of `run_work`."""
         namespace = self.world.quick_start.tenant_namespace
         for resource in (names.PODDISRUPTIONBUDGETS, DEPLOYMENTS):
             path = get(resource, namespace, _WORK).target
@@ -94,7 +95,7 @@ class Stage:
                 self.world.tenant.admin.delete(path)
 
     def roll(self) -> None:
-        """Give the pool another configuration; the machine-config operator does the rest."""
+        """Add a MachineConfig to the pool, which the machine-config operator then rolls out."""
         pool = self.world.quick_start.pool
         spec = {"config": {"ignition": {"version": "3.2.0"}}, "kernelArguments": ["sandbox=rolled"]}
         config = new_object(names.MACHINECONFIGS, "", f"99-{pool}-sandbox", spec=spec)
@@ -111,12 +112,12 @@ class Stage:
         return self._seen(self.world.infra, NODES, "", self.dpu)
 
     def is_back(self, before: str) -> bool:
-        """Whether the DPU is Ready in another boot than that."""
+        """Whether the DPU is Ready with another boot ID than `before`."""
         node = self.node()
         return _is_true(node, "Ready") and boot_id(node) != before
 
     def is_given_back(self) -> bool:
-        """Whether the host is schedulable, and nothing of a drain is left."""
+        """Whether the host is schedulable and its NodeMaintenance is gone."""
         host = self._seen(self.world.tenant, NODES, "", self.host)
         return not at(host, "spec", "unschedulable") and not self.maintenance() and not self.is_open()
 
@@ -125,7 +126,7 @@ class Stage:
         return self._seen(self.world.tenant, names.NODEMAINTENANCES, "", names.maintenance_name(self.host))
 
     def is_open(self) -> bool:
-        """Whether the DPU may be drained."""
+        """Whether the DPU's budget is open."""
         namespace = self.world.quick_start.namespace
         budget = self._seen(self.world.infra, names.PODDISRUPTIONBUDGETS, namespace, names.blocker_name(self.dpu))
         return at(budget, "spec", "maxUnavailable") == 1
@@ -137,21 +138,21 @@ class Stage:
         return next((pod for pod in found if _is_true(pod, "Ready")), None)
 
     def pods(self) -> dict[str, str]:
-        """UID of each ovnkube-node pod that is Ready, by DPU."""
+        """The UID of each Ready ovnkube-node pod, by DPU."""
         path = get(PODS, self.world.quick_start.namespace, "").target.rstrip("/")
         found = self.world.infra.admin.list_all(path, labelSelector=f"app={names.OVNKUBE_NODE}")
         return {str(at(pod, "spec", "nodeName")): uid_of(pod) for pod in found if _is_true(pod, "Ready")}
 
     def says(self, type_: str, status: str) -> bool:
-        """Whether the DpuClusterConfig has that condition."""
+        """Whether a condition of the DpuClusterConfig has that status."""
         return (condition_of(self.world.config(), type_) or {}).get("status") == status
 
     def message(self, type_: str) -> str:
-        """What a condition of the DpuClusterConfig says."""
+        """The message of a condition of the DpuClusterConfig."""
         return str((condition_of(self.world.config(), type_) or {}).get("message"))
 
     def is_rolled(self) -> bool:
-        """Whether every DPU runs what the pool says, and no drain is left."""
+        """Whether every DPU runs the configuration of the pool, and no drain is under way."""
         pool = self._seen(self.world.infra, names.MACHINECONFIGPOOLS, "", self.world.quick_start.pool)
         wanted, runs = at(pool, "spec", "configuration", "name"), at(pool, "status", "configuration", "name")
         sources = mappings(at(pool, "spec", "configuration", "source"))
@@ -160,7 +161,7 @@ class Stage:
         return has_ours and wanted == runs and self.says("Ready", "True") and rests and self.is_given_back()
 
     def copied_kubeconfig(self) -> str:
-        """The kubeconfig in use, as the operator keeps it."""
+        """The kubeconfig in use, from the operator's copy."""
         kept = self._seen(self.world.infra, SECRETS, self.world.quick_start.namespace, names.TENANT_KUBECONFIG)
         return str(at(kept, "data", "kubeconfig"))
 
@@ -170,107 +171,112 @@ class Stage:
 
 @dataclass(frozen=True)
 class Scenario:
-    """One story, and the line that announces it."""
+    """One scenario, and the line that announces it."""
 
     title: str
-    play: Callable[[Stage], None]
+    play: Callable[[ScenarioRun], None]
 
 
-def _drain(stage: Stage) -> None:
-    stage.run_work(evictable=True)
-    stage.until(f"a workload runs on host {stage.host}", lambda: stage.works() is not None)
-    _drain_dpu(stage)
-    stage.end_work()
+def _drain(run: ScenarioRun) -> None:
+    run.run_work(evictable=True)
+    run.until(f"a workload runs on host {run.host}", lambda: run.works() is not None)
+    _drain_dpu(run)
+    run.end_work()
 
 
-def _drain_dpu(stage: Stage) -> None:
-    stage.tell(f"kubectl cordon {stage.dpu}: a person wants to drain the DPU; its host would lose its network")
-    stage.cordon(True)
-    stage.until(
-        f"the operator has host {stage.host} drained first: a NodeMaintenance", lambda: bool(stage.maintenance())
+def _drain_dpu(run: ScenarioRun) -> None:
+    run.tell(f"kubectl cordon {run.dpu}: an admin drains the DPU, and its host would lose its network")
+    run.cordon(True)
+    run.until(
+        f"the operator first drains host {run.host}: it creates a NodeMaintenance", lambda: bool(run.maintenance())
     )
-    stage.until("host drained: the budget of the DPU's blocker opens, the DPU may be drained", stage.is_open)
-    _finish(stage)
+    run.until(
+        "host drained: the operator opens the budget of the DPU's blocker, so the DPU may be drained", run.is_open
+    )
+    _finish(run)
 
 
-def _finish(stage: Stage) -> None:
-    before = stage.reboot()
-    stage.until(f"{stage.dpu} is back from its reboot", lambda: stage.is_back(before))
-    stage.tell(f"kubectl uncordon {stage.dpu}: the operator waits for the proof that its network works")
-    stage.cordon(False)
-    stage.until(f"proven: host {stage.host} is given back", stage.is_given_back)
-    stage.until("Ready: every DPU serves its host", lambda: stage.says("Ready", "True"))
+def _finish(run: ScenarioRun) -> None:
+    before = run.reboot()
+    run.until(f"{run.dpu} is back from its reboot", lambda: run.is_back(before))
+    run.tell(f"kubectl uncordon {run.dpu}: the operator waits for proof that its network works")
+    run.cordon(False)
+    run.until(f"proven: the operator gives host {run.host} back", run.is_given_back)
+    run.until("Ready: every DPU serves its host", lambda: run.says("Ready", "True"))
 
 
-def _roll(stage: Stage) -> None:
-    stage.tell("another MachineConfig for the pool: the machine-config operator drains and reboots DPU after DPU")
-    stage.roll()
-    stage.until("every DPU runs it, and every host was drained before its DPU went down", stage.is_rolled)
+def _roll(run: ScenarioRun) -> None:
+    run.tell("a new MachineConfig for the pool: the machine-config operator drains and reboots one DPU after the other")
+    run.roll()
+    run.until("every DPU runs it, and each host was drained before its DPU rebooted", run.is_rolled)
 
 
-def _tenant_outage(stage: Stage) -> None:
-    pods = stage.pods()
-    stage.tell("the tenant's API server stops answering")
-    stage.world.tenant.pause(Component.APISERVER)
+def _tenant_outage(run: ScenarioRun) -> None:
+    pods = run.pods()
+    run.tell("the tenant's API server stops answering")
+    run.world.tenant.pause(Component.APISERVER)
     try:
-        stage.until("the condition TenantReachable tells it", lambda: not stage.says("TenantReachable", "True"))
-        stage.tell(f"it says: {stage.message('TenantReachable')}")
-        stage.tell(f"nothing is changed meanwhile: {_kept(pods, stage.pods())}")
+        run.until("the condition TenantReachable is False", lambda: not run.says("TenantReachable", "True"))
+        run.tell(f"its message: {run.message('TenantReachable')}")
+        run.tell(f"the operator changes nothing meanwhile: {_kept(pods, run.pods())}")
     finally:
-        stage.world.tenant.resume(Component.APISERVER)
-    stage.until("it answers again: TenantReachable is True", lambda: stage.says("TenantReachable", "True"))
+        run.world.tenant.resume(Component.APISERVER)
+    run.until("the tenant answers again: TenantReachable is True", lambda: run.says("TenantReachable", "True"))
 
 
-def _rotate(stage: Stage) -> None:
-    pods, before = stage.pods(), stage.copied_kubeconfig()
-    stage.tell(f"another kubeconfig is put into Secret {stage.world.quick_start.secret}")
-    stage.world.store_entitled_kubeconfig()
-    stage.until("it was tried, and is the one in use", lambda: stage.copied_kubeconfig() != before)
-    stage.tell(f"no pod had to restart for it: {_kept(pods, stage.pods())}")
+def _rotate(run: ScenarioRun) -> None:
+    pods, before = run.pods(), run.copied_kubeconfig()
+    run.tell(f"a new kubeconfig is stored in Secret {run.world.quick_start.secret}")
+    run.world.store_entitled_kubeconfig()
+    run.until("the operator has verified it and uses it", lambda: run.copied_kubeconfig() != before)
+    run.tell(f"no pod restarted: {_kept(pods, run.pods())}")
 
 
-def _crash(stage: Stage) -> None:
-    pods = stage.pods()
-    stage.tell("kill -9 of the operator")
-    stage.operator.kill()
-    stage.operator.wait(10.0)
-    stage.tell(f"hosts keep their network without it: {_kept(pods, stage.pods())}")
-    stage.operator.start()
-    stage.operator.wait_ready()
-    stage.until("it is back, has looked at every host, and says Ready", lambda: stage.says("Ready", "True"))
-    stage.tell(f"it took over what it found: {_kept(pods, stage.pods())}")
+def _crash(run: ScenarioRun) -> None:
+    pods = run.pods()
+    run.tell("kill -9 of the operator")
+    run.operator.kill()
+    run.operator.wait(10.0)
+    run.tell(f"the hosts keep their network: {_kept(pods, run.pods())}")
+    run.operator.start()
+    run.operator.wait_ready()
+    run.until("the operator is back, has checked every host, and reports Ready", lambda: run.says("Ready", "True"))
+    run.tell(f"it adopted the running objects: {_kept(pods, run.pods())}")
 
 
-def _blocked_host(stage: Stage) -> None:
-    stage.run_work(evictable=False)
-    stage.until(f"a workload runs on host {stage.host} that its budget keeps there", lambda: stage.works() is not None)
-    stage.tell(f"kubectl cordon {stage.dpu}")
-    stage.cordon(True)
-    stage.until(f"host {stage.host} is being drained, and a pod is left", lambda: bool(_pending(stage.maintenance())))
-    stage.tell(f"its NodeMaintenance names what is left: {', '.join(_pending(stage.maintenance()))}")
-    stage.tell("the DPU is kept until then: its budget is " + ("open" if stage.is_open() else "closed"))
-    stage.tell(f"kubectl delete pdb {_WORK}: the way out")
-    namespace = stage.world.quick_start.tenant_namespace
-    stage.world.tenant.admin.delete(get(names.PODDISRUPTIONBUDGETS, namespace, _WORK).target)
-    stage.until("host drained: the budget of the DPU's blocker opens", stage.is_open)
-    _finish(stage)
-    stage.end_work()
+def _blocked_host(run: ScenarioRun) -> None:
+    run.run_work(evictable=False)
+    run.until(
+        f"a workload runs on host {run.host}, and its PodDisruptionBudget refuses the eviction",
+        lambda: run.works() is not None,
+    )
+    run.tell(f"kubectl cordon {run.dpu}")
+    run.cordon(True)
+    run.until(f"host {run.host} is being drained, and one pod remains", lambda: bool(_pending(run.maintenance())))
+    run.tell(f"its NodeMaintenance lists the remaining pods: {', '.join(_pending(run.maintenance()))}")
+    run.tell("the DPU stays until then: its budget is " + ("open" if run.is_open() else "closed"))
+    run.tell(f"kubectl delete pdb {_WORK}: this lets the pod go")
+    namespace = run.world.quick_start.tenant_namespace
+    run.world.tenant.admin.delete(get(names.PODDISRUPTIONBUDGETS, namespace, _WORK).target)
+    run.until("host drained: the operator opens the budget of the DPU's blocker", run.is_open)
+    _finish(run)
+    run.end_work()
 
 
 SCENARIOS: Mapping[str, Scenario] = {
-    "drain": Scenario("one DPU is drained, and gives its host back", _drain),
-    "roll": Scenario("all DPUs get another configuration, one after the other", _roll),
-    "tenant-outage": Scenario("the tenant's API server goes away and comes back", _tenant_outage),
+    "drain": Scenario("an admin drains one DPU, and the operator drains its host before it", _drain),
+    "roll": Scenario("all DPUs get a new configuration, one after the other", _roll),
+    "tenant-outage": Scenario("the tenant's API server stops answering and recovers", _tenant_outage),
     "rotate": Scenario("the tenant's kubeconfig is replaced", _rotate),
     "crash": Scenario("the operator is killed and started again", _crash),
-    "blocked-host": Scenario("a host does not let its last pod go", _blocked_host),
+    "blocked-host": Scenario("a budget keeps the last pod on a host", _blocked_host),
 }
-"""By the word for SCENARIO=."""
+"""The scenarios, by the value of SCENARIO=."""
 
 
 def _kept(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     stayed = sum(now.get(dpu) == uid for dpu, uid in before.items())
-    return f"{stayed} of {len(before)} ovnkube-node pods are the same as before"
+    return f"{stayed} of {len(before)} ovnkube-node pods kept running"
 
 
 def _pending(maintenance: Obj) -> list[str]:

@@ -1,4 +1,4 @@
-"""The quick start as data: what two clusters hold before it, and each thing that a user then puts there."""
+"""The quick start as data: the objects of both clusters before it, and each object that the user then creates."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant, infra_netwo
 
 OPERATOR_NAMESPACE = "openshift-dpu-network-operator"
 OPERATOR_ACCOUNT = "dpunetop"
-"""Who the operator is in infra: the ServiceAccount of config/rbac."""
+"""The operator's ServiceAccount in infra, from config/rbac."""
 
 ROOT = Path(__file__).resolve().parents[3]
 """The checkout that this runs from."""
 TENANT_ACCOUNT = "dpu-network-operator"
-"""Who the operator is in the tenant."""
+"""The operator's ServiceAccount in the tenant."""
 _TOKEN_SECONDS = 30 * 24 * 3600
 _FIRST_NUMBER = 13
 _RIGHTS = {
@@ -53,17 +53,17 @@ _RIGHTS = {
     "Role",
     "RoleBinding",
 }
-# Parameters of the component config/tenant-namespace, as they stand in its rendered form.
+# The parameters of the component config/tenant-namespace, as in its rendered form.
 _SAMPLE_NAMESPACE, _SAMPLE_SECRET = "tenant-cluster-1", "tenant-cluster-1-kubeconf"
 
 
 class NoCheckout(Exception):
-    """The manifests that the sandbox applies are not there."""
+    """The manifests that the sandbox applies do not exist."""
 
 
 @dataclass(frozen=True)
 class QuickStart:
-    """The names that the quick start uses, for a number of DPUs."""
+    """The names in the quick start, for a number of DPUs."""
 
     dpus: int = 3
     namespace: str = "default"
@@ -74,24 +74,24 @@ class QuickStart:
 
     @property
     def pairs(self) -> dict[str, str]:
-        """DPU node to the host that carries it."""
+        """The host of each DPU, by the name of the DPU's Node."""
         numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + self.dpus)
         return {f"bf2-worker-advnetlab{number}": f"worker-advnetlab{number}" for number in numbers}
 
 
-# --- what is there before the quick start -----------------------------------------------------------------------------
+# --- objects that exist before the quick start ------------------------------------------------------------------------
 
 
 def check() -> None:
-    """Raises: NoCheckout, in one line, where the package was installed without the repository around it."""
+    """Raises: NoCheckout, in one line, if the package is installed without a checkout of the repository."""
     if not (ROOT / "deploy").is_dir():
-        raise NoCheckout(f"{ROOT / 'deploy'} does not exist: the sandbox needs a checkout of the repository")
+        raise NoCheckout(f"{ROOT / 'deploy'} does not exist: run the sandbox from a checkout of the repository")
 
 
 def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
-    """Make infra what the quick start presumes, and install the operator's kind and rights.
+    """Create in infra what the quick start assumes, and install the operator's CRDs and RBAC.
 
-    The rights in the served namespace are those of the component config/tenant-namespace.
+    The RBAC of the served namespace is that of the component config/tenant-namespace.
     """
     _define(pair.infra, MACHINE_CONFIGURATION)
     _define(pair.infra, NETWORK)
@@ -106,7 +106,7 @@ def seed_infra(pair: ControlPlanePair, quick_start: QuickStart) -> None:
 
 
 def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart, shows: Shows = central_tenant) -> None:
-    """Make the tenant what the quick start presumes: hosts, masters, an OVN-Kubernetes, someone who may read."""
+    """Create in the tenant what the quick start assumes: hosts, masters, OVN-Kubernetes, an account that may read."""
     _define(pair.tenant, NODE_MAINTENANCE)
     _define(pair.tenant, CLUSTER_VERSION)
     pair.tenant.apply(cluster_version())
@@ -117,30 +117,30 @@ def seed_tenant(pair: ControlPlanePair, quick_start: QuickStart, shows: Shows = 
 
 
 def operator_installation() -> list[Obj]:
-    """Kind, ServiceAccount and rights of the operator, as `deploy/` has them; without its Deployment."""
+    """The CRDs, the ServiceAccount and the RBAC of the operator from `deploy/`, without its Deployment."""
     shipped = objects_of(ROOT / "deploy" / "dpunetop.yaml")
     return [obj for obj in shipped if obj["kind"] in _RIGHTS]
 
 
 def served_namespace(namespace: str, secret: str) -> list[Obj]:
-    """What config/tenant-namespace gives one served namespace."""
+    """The objects of config/tenant-namespace for one served namespace."""
     names = {_SAMPLE_NAMESPACE: namespace, _SAMPLE_SECRET: secret}
     return [_renamed(obj, names) for obj in objects_of(ROOT / "deploy" / "tenant-namespace.yaml")]
 
 
 def blocker_rights(namespace: str) -> list[Obj]:
-    """What config/rbac gives the operator in its own namespace, for one that runs with another."""
+    """The RBAC of config/rbac for an operator whose own namespace is another one."""
     shipped = (obj for obj in operator_installation() if obj["metadata"]["name"].startswith("dpunetop-blockers"))
     return [{**obj, "metadata": {**obj["metadata"], "namespace": namespace}} for obj in shipped]
 
 
 def host_node(name: str) -> dict[str, Any]:
-    """A host that carries a DPU, as the tenant knows it."""
+    """The tenant's Node of a host with a DPU."""
     return _node(name, "worker", {DPU_HOST_LABEL: ""})
 
 
 def dpu_node(name: str) -> dict[str, Any]:
-    """A DPU as infra knows it, with the two labels that its administrator sets."""
+    """Infra's Node of a DPU, with the two labels that its administrator sets."""
     return _node(name, "worker", {DPU_WORKER_LABEL: "", DPU_NODE_LABEL: ""}, arch="arm64")
 
 
@@ -150,22 +150,22 @@ def master_node(name: str) -> dict[str, Any]:
 
 
 def operator_token(pair: ControlPlanePair) -> str:
-    """A token of the operator's ServiceAccount, so that it has the rights of config/rbac and no others."""
+    """A token of the operator's ServiceAccount, which has the rights of config/rbac and no others."""
     return pair.infra.service_account_token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, _TOKEN_SECONDS)
 
 
-# --- what the user does -----------------------------------------------------------------------------------------------
+# --- objects that the user creates ------------------------------------------------------------------------------------
 
 
 def tenant_kubeconfig(tenant: ControlPlane, quick_start: QuickStart) -> dict[str, Any]:
-    """A kubeconfig of someone in the tenant who may read what is needed."""
+    """A kubeconfig of an account in the tenant that may read what the operator needs."""
     token = tenant.service_account_token(quick_start.tenant_namespace, TENANT_ACCOUNT, _TOKEN_SECONDS)
     return tenant.token_kubeconfig(token)
 
 
 def entitled_kubeconfig(tenant: ControlPlane) -> dict[str, Any]:
-    """A kubeconfig of the ServiceAccount of deploy/tenant-rights.yaml, which is applied: so the operator mints what the
-    DPU pods work with."""
+    """Apply deploy/tenant-rights.yaml, and return a kubeconfig of its ServiceAccount: with it the operator mints the
+    credential of the DPU pods."""
     rights = objects_of(ROOT / "deploy" / "tenant-rights.yaml")
     tenant.apply(rights)
     [account] = [obj["metadata"] for obj in rights if obj["kind"] == "ServiceAccount"]
@@ -179,7 +179,7 @@ def kubeconfig_secret(quick_start: QuickStart, kubeconfig: Mapping[str, Any]) ->
 
 
 def env_overrides(quick_start: QuickStart) -> dict[str, Any]:
-    """The ConfigMap that says which DPU serves which host."""
+    """The ConfigMap that pairs DPUs with hosts."""
     data = {dpu: f"{TENANT_NODE_ENV}={host}\n" for dpu, host in quick_start.pairs.items()}
     return new_object(CONFIGMAPS, quick_start.namespace, ENV_OVERRIDES, data=data)
 
@@ -195,7 +195,7 @@ def dpu_cluster_config(quick_start: QuickStart) -> dict[str, Any]:
 
 
 def _define(cluster: ControlPlane, manifests: Path) -> None:
-    """Define kinds, and what goes with them, unless one of them is there: then a real program has brought its own."""
+    """Install CRDs and the objects beside them, unless one exists: then a real program has installed its own."""
     objects = objects_of(manifests)
     kinds = [obj for obj in objects if obj["kind"] == "CustomResourceDefinition"]
     if not any(cluster.admin.get_or_empty(cluster.admin.path_of(kind)) for kind in kinds):
@@ -232,12 +232,12 @@ def _cluster_network() -> dict[str, Any]:
 
 
 def cluster_version() -> dict[str, Any]:
-    """What says which release the tenant runs."""
+    """The ClusterVersion, which names the tenant's release."""
     return new_object(CLUSTERVERSIONS, "", CLUSTERVERSION, spec={"clusterID": str(uuid.uuid4())})
 
 
 def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
-    """Someone in the tenant who may read what is needed, and be a node's OVN-Kubernetes."""
+    """An account in the tenant that may read what the operator needs, and write as a node's OVN-Kubernetes does."""
     rules = {
         "Role": [
             {"apiGroups": [""], "resources": ["secrets", "configmaps", "pods"], "verbs": ["get", "list", "watch"]},
@@ -247,7 +247,7 @@ def tenant_reader(namespace: str) -> Iterable[dict[str, Any]]:
         "ClusterRole": [
             {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"]},
-            # Where nothing is minted the DPU pods are this very user, and write what a node's OVN-Kubernetes does.
+            # If nothing is minted, the DPU pods use this account, and write as a node's OVN-Kubernetes does.
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
             {"apiGroups": [""], "resources": ["nodes/status", "pods/status"], "verbs": ["patch", "update"]},
             {"apiGroups": ["policy"], "resources": ["poddisruptionbudgets"], "verbs": ["list"]},

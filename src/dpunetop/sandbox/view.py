@@ -1,4 +1,4 @@
-"""What a person sees of a sandbox: each fact that changes becomes one line."""
+"""The narration of a sandbox: one line for each fact that changes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _FOLLOWED = (
 )
 
 Topic = tuple[str, ...]
-"""What a fact is about."""
+"""The subject of a fact."""
 
 
 class View:
-    """Follows the infra cluster and says what changes.
+    """Watches the infra cluster and returns a line for each change.
 
-    Guarantees: a fact is said once, until it changes.
-    Threads: `close` and `next_line` by one; the rest happens in threads of its own.
+    Guarantees: a fact is reported once until it changes.
+    Threads: `close` and `next_line` by one thread; the watches have threads of their own.
     """
 
     def __init__(self, infra: ControlPlane, namespace: str, pool: str) -> None:
@@ -54,11 +54,11 @@ class View:
         self._engine.start()
 
     def close(self) -> None:
-        """Follow no more; may be called again."""
+        """End the watches; may be called again."""
         self._engine.close()
 
     def next_line(self, timeout: float) -> str | None:
-        """The next line; None if there is none within `timeout` seconds."""
+        """The next line; None if nothing changes within `timeout` seconds."""
         try:
             return self._lines.get(timeout=timeout)
         except queue.Empty:
@@ -72,7 +72,7 @@ class View:
 
 
 def facts(obj: Obj, namespace: str, pool: str) -> Mapping[Topic, str]:
-    """What there is to say of an object, by topic; nothing, for most objects."""
+    """The facts about an object, by topic; none for most objects."""
     match obj.get("kind"):
         case "DpuClusterConfig" if namespace_of(obj) == namespace:
             return _conditions(obj)

@@ -1,12 +1,11 @@
-"""Two clusters with everything that the operator meets in them, as one context manager."""
+"""Two clusters with all programs beside the operator, real or stand-ins, as one context manager."""
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.kube.conditions import condition_of
@@ -14,7 +13,9 @@ from dpunetop.kube.keys import INFRA
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.admin import Obj
-from dpunetop.sandbox.controlplane import WITH_CONTROLLERS, Component, ControlPlanePair, Spec
+from dpunetop.sandbox.components import WITH_CONTROLLERS, Component, Spec
+from dpunetop.sandbox.controlplane import ControlPlanePair
+from dpunetop.sandbox.lifecycle import Composite
 from dpunetop.sandbox.realneighbours.daemon import MachineConfigDaemon
 from dpunetop.sandbox.realneighbours.machineconfig import MachineConfigNeighbour
 from dpunetop.sandbox.realneighbours.maintenance import NodeMaintenanceNeighbour
@@ -31,12 +32,13 @@ TENANT = "tenant"
 _POLL_SECONDS = 0.1
 
 
-class World:
-    """Both control planes, their stand-ins, and what the quick start presumes; the user's own steps are methods.
+class World(Composite):
+    """Both control planes, their stand-ins, and the objects that the quick start assumes; the user's steps are methods.
 
-    Guarantees: when `start` returns, nodes are Ready, pools rendered or about to be, and the tenant's masters about to
-        run; after `close` no process, thread or file is left.
+    Guarantees: when `start` returns, nodes are Ready, pools are rendered or soon will be, and the tenant's masters run
+        soon; after `close` no process, thread or file is left.
     Threads: one.
+    Raises: as `ControlPlanePair.start`; TimeoutError, from `start`.
     """
 
     def __init__(
@@ -55,12 +57,13 @@ class World:
         shows: Shows = central_tenant,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`quick_start` given, `dpus` does not count; `say` hears of each step.
+        """`dpus` applies without `quick_start`; `say` is called at each step.
 
-        `runtime` runs pods of infra's nodes as processes: nothing stands in for what OVN-Kubernetes writes then.
-        `machine_config`, `maintenance`: real ones, in the stand-ins' place; they end with this.
-        `shows`: what the tenant's own OVN-Kubernetes shows.
+        `runtime` runs the pods of infra's nodes as processes; then no stand-in plays OVN-Kubernetes.
+        `machine_config`, `maintenance`: real programs in place of the stand-ins; they end with this world.
+        `shows`: the objects of the tenant's own OVN-Kubernetes.
         """
+        super().__init__()
         self.quick_start = quick_start or QuickStart(dpus=dpus)
         tenant = tenant or Spec(TENANT, WITH_CONTROLLERS)
         self.pair = ControlPlanePair(infra, tenant)
@@ -77,28 +80,7 @@ class World:
         self._shows = shows
         self._nmo = () if maintenance else (NodeMaintenanceOperator(retry_seconds=retry_seconds),)
         self._say = say
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def start(self) -> None:
-        """Start all of it. Raises: as `ControlPlanePair.start`; TimeoutError; what is started is stopped then."""
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        """Stop all of it; may be called again."""
-        self._open.close()
+        self._up_at = time.monotonic()
 
     # --- the user's steps -------------------------------------------------------------------------------------------
 
@@ -108,12 +90,12 @@ class World:
         self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
 
     def store_entitled_kubeconfig(self) -> None:
-        """Store one with the rights of deploy/tenant-rights.yaml in the Secret; another one each time."""
+        """Store a new kubeconfig with the rights of deploy/tenant-rights.yaml in the Secret."""
         kubeconfig = seed.entitled_kubeconfig(self.tenant)
         self.infra.apply(seed.kubeconfig_secret(self.quick_start, kubeconfig))
 
     def store_overrides(self) -> None:
-        """Say which DPU serves which host."""
+        """Store the ConfigMap that pairs DPUs with hosts."""
         self.infra.apply(seed.env_overrides(self.quick_start))
 
     def create_config(self) -> None:
@@ -123,23 +105,28 @@ class World:
     # --- for the operator -------------------------------------------------------------------------------------------
 
     def operator_kubeconfig(self) -> dict[str, Any]:
-        """A kubeconfig of infra with the operator's own rights."""
+        """A kubeconfig for infra with the operator's own rights."""
         return self.infra.token_kubeconfig(seed.operator_token(self.pair))
 
     @property
     def operator_environment(self) -> dict[str, str]:
-        """The environment of the quick start."""
+        """The environment variables of the quick start."""
         return {"TENANT_NAMESPACE": self.quick_start.tenant_namespace, "NAMESPACE": self.quick_start.namespace}
 
     # --- looking ----------------------------------------------------------------------------------------------------
 
+    @property
+    def up_seconds(self) -> float:
+        """Seconds since both API servers became ready."""
+        return time.monotonic() - self._up_at
+
     def config(self) -> Obj:
-        """The DpuClusterConfig as it is; `{}` if there is none."""
+        """The DpuClusterConfig; `{}` if it does not exist."""
         path = get(DPUCLUSTERCONFIGS, self.quick_start.namespace, self.quick_start.name).target
         return self.infra.admin.get_or_empty(path)
 
-    def wait_condition(self, type_: str = "Ready", status: str = "True", timeout: float = 60.0) -> dict[str, Any]:
-        """Wait until the DpuClusterConfig has that condition. Raises: TimeoutError with all of its conditions."""
+    def wait_condition(self, type_: str = "Ready", status: str = "True", timeout: float = 120.0) -> dict[str, Any]:
+        """Wait until that condition has that status; returns it. Raises: TimeoutError, with all conditions."""
         deadline = time.monotonic() + timeout
         while True:
             config = self.config()
@@ -153,10 +140,14 @@ class World:
     def _start(self) -> None:
         self._say("starting two control planes")
         self._open.enter_context(self.pair)
-        self._say("seeding what the quick start presumes")
+        self._up_at = time.monotonic()
+        self._say("creating the objects that the quick start assumes")
         self._install_neighbours()
-        seed.seed_infra(self.pair, self.quick_start)
-        seed.seed_tenant(self.pair, self.quick_start, self._shows)
+        with ThreadPoolExecutor(2, thread_name_prefix="seed") as pool:  # neither cluster's seed needs the other's
+            infra = pool.submit(seed.seed_infra, self.pair, self.quick_start)
+            tenant = pool.submit(seed.seed_tenant, self.pair, self.quick_start, self._shows)
+            infra.result()
+            tenant.result()
         self._say("starting the stand-ins")
         self._open.enter_context(StandIns(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones)))
         self._open.enter_context(StandIns(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo)))
@@ -166,7 +157,7 @@ class World:
                 self._open.enter_context(neighbour)
 
     def _install_neighbours(self) -> None:
-        """Before the seed, which leaves the kinds alone that are there."""
+        """Install the CRDs of real programs first: the seed skips CRDs that exist."""
         if self._machine_config is not None:
             self._machine_config.install(self.infra)
         if self._maintenance is not None:

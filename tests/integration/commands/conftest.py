@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,9 @@ def clinic(programs: binaries.Binaries, tmp_path_factory: pytest.TempPathFactory
     """Whoever plants a fault heals it."""
     with planes() as pair:
         yield Clinic(pair, Path(tmp_path_factory.mktemp("clinic")))
+
+
+@pytest.fixture(autouse=True)
+def whoever_leads_has_just_renewed(clinic: Clinic) -> None:
+    """However long the tests before have taken."""
+    clinic.lead(datetime.now(UTC))

@@ -44,7 +44,7 @@ def planted(clinic: Clinic) -> Iterator[None]:
         yield
 
 
-def test_an_archive_holds_what_helps_and_no_secret(
+def test_an_archive_holds_diagnostics_and_no_secret(
     clinic: Clinic, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "support.tar.gz"

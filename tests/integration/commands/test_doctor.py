@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import not_
 from typing import Any
 
 import pytest
@@ -15,12 +16,15 @@ import pytest
 from dpunetop.app.commands.doctor import doctor
 from dpunetop.domain import names
 from dpunetop.domain.doctor.table import CHECKS
+from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import CLUSTERROLES, DEPLOYMENTS, NODES, ROLES, SECRETS, Resource
+from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.crds import NODE_MAINTENANCE
 from support.clinic import CONFIG_PATH, DPU, HOME, HOST, OPERATOR, OVERRIDES_PATH, OVN, SECRET, Clinic, overrides
+from support.trial import eventually
 
 Plant = Callable[[Clinic], AbstractContextManager[None]]
 
@@ -140,8 +144,20 @@ def dead_webhook(clinic: Clinic) -> Iterator[None]:
     kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
     path = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
     clinic.tenant.admin.create(path, {**kind, "metadata": {"name": "nmo"}, "webhooks": [hook]})
+    eventually(lambda: takes_a_maintenance(clinic), not_)
     yield
     clinic.tenant.admin.delete(f"{path}/nmo")
+    eventually(lambda: takes_a_maintenance(clinic), bool)
+
+
+def takes_a_maintenance(clinic: Clinic) -> bool:
+    """Whether the tenant would: it asks a new webhook, and leaves one that is gone, a moment later."""
+    body = new_object(names.NODEMAINTENANCES, "", "probe", spec={"nodeName": HOST, "reason": "x"})
+    try:
+        clinic.tenant.admin.apply_at(clinic.tenant.admin.path_of(body), body, dryRun="All")
+    except ApiError:
+        return False
+    return True
 
 
 @contextmanager
@@ -347,7 +363,7 @@ def test_a_fault_is_named_with_its_object_its_cause_and_what_to_do(
     assert [words for words in fault.says if words not in text] == [], text
 
 
-def test_who_may_see_nothing_is_told_that_nothing_was_looked_at(
+def test_without_read_permission_every_check_is_reported_as_not_looked_at(
     clinic: Clinic, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stranger = clinic.infra.write_kubeconfig(clinic.infra.certificate_kubeconfig("stranger"), "stranger")

@@ -23,7 +23,7 @@ def greeter(infra: ControlPlane) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(command, env={**os.environ, "KUBECONFIG": str(infra.admin_kubeconfig)})
     yield process
     process.kill()
-    process.wait(30)
+    process.wait(120)
 
 
 def test_the_example_is_no_longer_than_a_page() -> None:
@@ -42,4 +42,4 @@ def test_the_smallest_operator_greets_restores_and_ends_at_a_signal(
     admin.delete(greeting)
     admin.wait_for(greeting, lambda seen: seen.get("data") == {"hello": "Grace"})
     greeter.terminate()
-    assert greeter.wait(30) == 0
+    assert greeter.wait(120) == 0

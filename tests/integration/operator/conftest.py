@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import Spec
+from dpunetop.sandbox.components import Spec
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.standins.ovnkube import Shows, central_tenant
 from dpunetop.sandbox.world import World

@@ -17,9 +17,9 @@ from support.admission import config
 from support.fences import REFUSED, await_infra
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
-SLOW = 40.0
+SLOW = 120.0
 
 
 def cordon(trial: Trial, yes: bool) -> None:

@@ -16,11 +16,12 @@ from dpunetop.kube.errors import Invalid
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, NAMESPACES, PODS, SECRETS, crd_name
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox import seed
-from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec, User
+from dpunetop.sandbox.components import API_ONLY, Spec, User
+from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.world import World
 from support.trial import Trial, decoded, encoded, eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 READER = User("reader", ("system:masters",))
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -105,7 +106,7 @@ BAD_SECRETS = {
 
 
 @pytest.mark.parametrize(("data", "words", "word"), BAD_SECRETS.values(), ids=BAD_SECRETS.keys())
-def test_a_secret_without_a_kubeconfig_is_named_and_its_repair_is_seen(
+def test_a_secret_without_a_kubeconfig_is_reported_until_it_is_repaired(
     trial: Trial, data: dict[str, str], words: str, word: str
 ) -> None:
     trial.store_secret(data)
@@ -120,7 +121,7 @@ def test_a_secret_without_a_kubeconfig_is_named_and_its_repair_is_seen(
     trial.wait("Ready", "True")
 
 
-def test_a_missing_secret_is_named_and_its_coming_is_seen(trial: Trial) -> None:
+def test_a_missing_secret_is_reported_until_it_exists(trial: Trial) -> None:
     trial.store_overrides()
     trial.create_config()
     condition = trial.wait("CredentialsValid", "False", "SecretNotFound")
@@ -306,7 +307,7 @@ def test_of_two_for_one_pool_the_older_is_served_and_then_the_other(new_trial: C
     first.delete_config()
     first.take_nodes_out()
     eventually(first.config, lambda config: not config)
-    second.wait("McpReady", "True", within=30.0)
+    second.wait("McpReady", "True")
 
 
 def test_of_two_in_one_namespace_the_older_is_served_and_then_the_other(new_trial: Callable[..., Trial]) -> None:
@@ -376,11 +377,21 @@ def without_rules(schema: Any) -> Any:
 def as_of_old(world: World) -> Iterator[None]:
     """The API server refuses nothing, until the end of the block."""
     admin, path = world.infra.admin, f"{CRDS}/{crd_name(names.DPUCLUSTERCONFIGS)}"
-    today = admin.get(path)
-    admin.replace(path, {**today, "spec": without_rules(today["spec"])})
+    versions = admin.get(path)["spec"]["versions"]
+    admin.patch(path, {"spec": {"versions": without_rules(versions)}})
     yield
-    fresh = admin.get(path)["metadata"]["resourceVersion"]
-    admin.replace(path, {**today, "metadata": {**today["metadata"], "resourceVersion": fresh}})
+    admin.patch(path, {"spec": {"versions": versions}})
+    eventually(lambda: refuses(world), bool)
+
+
+def refuses(world: World) -> bool:
+    """Whether the API server goes by the rules of today, which it does a moment after it was told them."""
+    body = new_object(names.DPUCLUSTERCONFIGS, "default", "probe", spec={"poolName": "master"})
+    try:
+        world.infra.admin.apply_at(world.infra.admin.path_of(body), body, dryRun="All")
+    except Invalid:
+        return True
+    return False
 
 
 def store(trial: Trial, **spec: Any) -> None:
@@ -437,7 +448,7 @@ def test_a_stored_selector_that_is_empty_selects_nobody_until_it_is_given(trial:
 # --- env-overrides ----------------------------------------------------------------------------------------------------
 
 
-def test_missing_overrides_are_named_and_their_coming_is_seen(trial: Trial) -> None:
+def test_missing_overrides_are_reported_until_they_exist(trial: Trial) -> None:
     trial.store_kubeconfig()
     trial.create_config()
     condition = trial.wait("OvnKubeReady", "False", "EnvOverridesMissing")
@@ -459,7 +470,7 @@ BAD_ENTRIES = {
 
 
 @pytest.mark.parametrize(("text", "words"), BAD_ENTRIES.values(), ids=BAD_ENTRIES.keys())
-def test_a_malformed_entry_is_named_and_is_that_nodes_affair(
+def test_a_malformed_entry_is_reported_and_affects_its_node_alone(
     new_trial: Callable[..., Trial], text: str, words: str
 ) -> None:
     trial = new_trial(dpus=2)
@@ -467,23 +478,23 @@ def test_a_malformed_entry_is_named_and_is_that_nodes_affair(
     trial.store_kubeconfig()
     trial.store_overrides({**trial.entries(), bad: text})
     trial.create_config()
-    condition = trial.wait("OvnKubeReady", "False", "EntryRejected")
-    assert words in condition["message"]
-    assert bad in condition["message"]
-    assert good not in condition["message"]
+    message = trial.wait("OvnKubeReady", "False", "EntryRejected")["message"]
+    assert words in message
+    assert bad in message
     trial.wait_event("EntryRejected", bad)
     served = trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
     eventually(lambda: set(trial.infra.get_or_empty(served).get("data") or {}), {good}.__eq__)
+    eventually(lambda: trial.condition("OvnKubeReady")["message"], lambda text: bad in text and good not in text)
     trial.store_overrides()
-    trial.wait("Ready", "True", within=30.0)
+    trial.wait("Ready", "True")
 
 
-def test_keys_that_are_nobodys_are_told_and_hold_nothing_up(new_trial: Callable[..., Trial]) -> None:
+def test_keys_of_unknown_nodes_are_reported_and_block_nothing(new_trial: Callable[..., Trial]) -> None:
     trial = new_trial(dpus=2)
     trial.store_kubeconfig()
     trial.store_overrides({**trial.entries(), "_master": "OVN_LOG_LEVEL=dbg\n", "_global": "export A='b'\n"})
     trial.create_config()
-    trial.wait("Ready", "True", within=30.0)
+    trial.wait("Ready", "True")
     message = trial.wait("OvnKubeReady", "True", "Serving")["message"]
     assert message.startswith("2 DPUs serve their hosts. Ignored in env-overrides")
     assert message.endswith('"_global"; "_master"')
@@ -516,7 +527,7 @@ def test_overrides_that_go_leave_all_nodes_serving(trial: Trial) -> None:
 # --- the tenant's masters ---------------------------------------------------------------------------------------------
 
 
-def test_a_tenant_without_masters_is_named_and_their_coming_is_seen(trial: Trial) -> None:
+def test_a_tenant_without_masters_is_reported_until_it_has_some(trial: Trial) -> None:
     masters = trial.tenant_path(DAEMONSETS, names.OVNKUBE_MASTER)
     daemonset = trial.tenant.get(masters)
     trial.tenant.delete(masters)
@@ -531,7 +542,7 @@ def test_a_tenant_without_masters_is_named_and_their_coming_is_seen(trial: Trial
     trial.wait("Ready", "True")
 
 
-def test_masters_without_an_address_are_named_and_their_address_is_seen(trial: Trial) -> None:
+def test_masters_without_an_address_are_reported_until_they_have_one(trial: Trial) -> None:
     masters = trial.tenant_path(DAEMONSETS, names.OVNKUBE_MASTER)
     trial.tenant.patch(masters, {"spec": {"template": {"spec": {"nodeSelector": {"nowhere": "yes"}}}}})
     eventually(lambda: _masters(trial), lambda pods: not pods)

@@ -18,7 +18,7 @@ from dpunetop.sandbox.standins.kubelet import HOLD_READY_ANNOTATION, REBOOT_ANNO
 from dpunetop.sandbox.world import World
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3000)
 
 NewTrial = Callable[..., Trial]
 SLOW = 150.0

@@ -13,7 +13,7 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.world import World
 from support.trial import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.mark.usefixtures("programs")
@@ -35,13 +35,13 @@ def test_without_a_node_maintenance_operator_a_dpu_serves_and_its_drain_is_held_
             world.store_overrides()
             world.create_config()
             world.wait_condition("OvnKubeReady", "True", 90.0)  # its first MachineConfig was held by nobody
-            eventually(said, "NodeMaintenanceNotServed".__eq__, 40.0)
+            eventually(said, "NodeMaintenanceNotServed".__eq__)
             assert allowed() == 0
             world.infra.admin.patch(node, {"spec": {"unschedulable": True}})
-            eventually(said, "NodeMaintenanceNotServed".__eq__, 40.0)
+            eventually(said, "NodeMaintenanceNotServed".__eq__)
             assert allowed() == 0
             world.tenant.apply(NODE_MAINTENANCE)
             eventually(allowed, (1).__eq__, 90.0)
             world.infra.admin.patch(node, {"spec": {"unschedulable": None}})
-            eventually(said, "AllProtected".__eq__, 40.0)
+            eventually(said, "AllProtected".__eq__)
             assert allowed() == 0

@@ -21,7 +21,7 @@ from dpunetop.sandbox.world import World
 from support.drainrules import is_cordoned
 from support.trial import eventually
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(2000)
 
 SLOW = 120.0
 NAMES = QuickStart(dpus=2, namespace="dpu-one")
@@ -38,7 +38,7 @@ class Installation:
     def stop(self) -> None:
         """What becomes of it when its Deployment is deleted."""
         self.operator.terminate()
-        assert self.operator.wait(30.0) is not None
+        assert self.operator.wait(120.0) is not None
 
     def sweep(self, *flags: str) -> tuple[int, str]:
         """Exit code, and all that was said."""
@@ -145,8 +145,8 @@ def test_everything_that_is_deleted_at_once_holds_nobody_after_the_sweep(install
     assert_drainable(installed)
     again, words = installed.sweep()
     assert (code, again) in ((0, 0), (1, 1)), said + words
-    for host in map(is_cordoned, installed.hosts()):
-        assert not host or "kubectl uncordon" in words
+    for host in installed.hosts():
+        assert not is_cordoned(host) or "kubectl uncordon" in words, f"{host}\n{said}\n{words}"
 
 
 def test_a_namespace_of_the_operator_that_is_deleted_is_made_anew_with_what_protects(installed: Installation) -> None:

@@ -16,10 +16,10 @@ from dpunetop.sandbox.admin import Obj
 from support.drainrules import is_cordoned
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1500)
 
 NewTrial = Callable[..., Trial]
-SLOW = 90.0
+SLOW = 120.0
 
 
 def host_node(trial: Trial, host: str) -> Obj:

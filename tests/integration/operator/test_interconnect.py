@@ -62,11 +62,11 @@ def test_an_unsupported_release_is_named_and_gets_nothing(new_trial: NewTrial) -
 def test_a_chosen_topology_is_written_at_once(new_trial: NewTrial) -> None:
     trial = new_trial(shows=lambda namespace: interconnect_tenant(namespace, "4.16.2"))
     trial.quick_start(topology="Interconnect")
-    trial.wait("OvnKubeReady", "True", within=40.0)
+    trial.wait("OvnKubeReady", "True")
     assert containers(trial) == ZONE
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 def test_a_tenant_that_migrates_keeps_what_runs_until_that_is_certain(new_trial: NewTrial) -> None:
     trial = new_trial()
     trial.ready()
@@ -78,10 +78,10 @@ def test_a_tenant_that_migrates_keeps_what_runs_until_that_is_certain(new_trial:
     trial.wait("OvnKubeReady", "False", "TopologyMigrating")
     assert trial.roll_mark() == before
     trial.tenant.delete(trial.tenant_path(DAEMONSETS, names.OVNKUBE_MASTER))
-    trial.wait("OvnKubeReady", "False", "TopologyConfirming", within=40.0)
+    trial.wait("OvnKubeReady", "False", "TopologyConfirming")
     assert trial.roll_mark() == before
     began = time.monotonic()
-    eventually(lambda: containers(trial), lambda found: found == ZONE, within=90.0)
+    eventually(lambda: containers(trial), lambda found: found == ZONE)
     assert time.monotonic() - began > 30.0
-    trial.wait("OvnKubeReady", "True", within=60.0)
+    trial.wait("OvnKubeReady", "True")
     assert trial.tenant.get(trial.tenant_path(DEPLOYMENTS, names.OVNKUBE_CONTROL_PLANE))

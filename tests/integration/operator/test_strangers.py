@@ -11,9 +11,9 @@ from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, SECRETS, SERVICEACCOUNTS,
 from dpunetop.kube.meta import new_object
 from support.trial import OUR_OBJECTS, Trial, encoded, eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
-REPAIR_SECONDS = 2.0
+REPAIR_SECONDS = 60.0
 
 
 def daemonset_of_theirs() -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_a_machine_config_of_someone_else_is_left_as_it_is_until_it_is_gone(tria
 
 
 @CASES
-def test_what_others_made_outlives_us(
+def test_objects_of_other_owners_stay_after_the_deletion(
     trial: Trial, resource: Resource, name: str, content: dict[str, Any], condition: str, words: str
 ) -> None:
     trial.world.infra.apply(new_object(resource, trial.namespace, name, **content))
@@ -134,7 +134,7 @@ def test_what_others_made_outlives_us(
     assert settled(trial, resource, name) == before
 
 
-def test_what_is_ours_of_another_cluster_is_not_ours(trial: Trial) -> None:
+def test_objects_with_our_marks_of_another_cluster_are_not_ours(trial: Trial) -> None:
     labels = {names.OWNER_LABEL: names.owner_hash("another-uid", trial.namespace, trial.names.name)}
     theirs = new_object(CONFIGMAPS, trial.namespace, names.OVN_CA, data={"k": "v"})
     theirs["metadata"]["labels"] = labels
@@ -262,7 +262,7 @@ def test_a_machine_config_that_is_edited_waits_to_be_rolled(trial: Trial) -> Non
     wanted = condition["message"].partition(f"{names.ROLL_ANNOTATION}=")[2].split()[0]
     trial.annotate(roll=wanted)
     trial.infra.wait_for(place, lambda obj: obj["spec"] == right["spec"], REPAIR_SECONDS)
-    trial.wait("Ready", "True", within=30.0)
+    trial.wait("Ready", "True")
 
 
 def test_a_machine_config_that_is_deleted_comes_back(trial: Trial) -> None:
@@ -270,4 +270,4 @@ def test_a_machine_config_that_is_deleted_comes_back(trial: Trial) -> None:
     place, right = trial.path(names.MACHINECONFIGS, names.machine_config_name(trial.pool)), trial.pool_objects()[1]
     trial.infra.delete(place)
     trial.infra.wait_for(place, lambda obj: obj.get("spec") == right["spec"], REPAIR_SECONDS)
-    trial.wait("Ready", "True", within=30.0)
+    trial.wait("Ready", "True")

@@ -33,10 +33,11 @@ from dpunetop.kube.keys import (
 from dpunetop.kube.meta import annotations_of, new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import binaries
-from dpunetop.sandbox.controlplane import API_ONLY, ControlPlane, Spec
+from dpunetop.sandbox.components import API_ONLY, Spec
+from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.crds import MACHINE_CONFIGURATION, NODE_MAINTENANCE
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1500)
 
 ROOT = Path(__file__).parents[3]
 SYSTEM = "openshift-dpu-network-operator"

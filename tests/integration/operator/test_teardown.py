@@ -16,15 +16,15 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
 from support.faultproxy import FaultProxy
-from support.trial import Trial, eventually
+from support.trial import PATIENCE, Trial, eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 NewTrial = Callable[..., Trial]
 IN_NAMESPACE = (SECRETS, CONFIGMAPS, SERVICEACCOUNTS, DAEMONSETS)
 
 
-def gone(trial: Trial, within: float = 45.0) -> None:
+def gone(trial: Trial, within: float = PATIENCE) -> None:
     """Wait until the DpuClusterConfig is gone."""
     try:
         eventually(trial.config, lambda config: not config, within)
@@ -121,7 +121,7 @@ def test_the_policy_may_change_until_the_end(trial: Trial) -> None:
     assert trial.pool_objects() == ({}, {})
 
 
-def test_one_made_anew_finds_its_own_and_reboots_nobody(trial: Trial) -> None:
+def test_a_recreated_dpuclusterconfig_adopts_its_objects_and_reboots_no_node(trial: Trial) -> None:
     trial.ready()
     kept, booted = trial.pool_objects(), boots(trial)
     trial.delete_config()
@@ -132,7 +132,7 @@ def test_one_made_anew_finds_its_own_and_reboots_nobody(trial: Trial) -> None:
     assert boots(trial) == booted
 
 
-def test_one_made_anew_while_the_old_one_ends_is_served_as_well(trial: Trial) -> None:
+def test_a_dpuclusterconfig_created_while_an_earlier_one_is_deleted_is_served_too(trial: Trial) -> None:
     trial.ready()
     trial.delete_config()
     gone(trial)
@@ -153,7 +153,7 @@ def test_deleting_one_leaves_the_others_and_their_links(new_trial: NewTrial) -> 
     for each in (first, second, third):
         each.quick_start(deletionPolicy="Delete")
     for each in (first, second, third):
-        each.wait("Ready", "True")
+        each.settled()
     before = {each.namespace: each.dpu_status() for each in (first, third)}
     second.delete_config()
     second.take_nodes_out()
@@ -164,7 +164,7 @@ def test_deleting_one_leaves_the_others_and_their_links(new_trial: NewTrial) -> 
         text = Authority("ovn-next").pem.decode()
         each.tenant.patch(each.tenant_path(CONFIGMAPS, names.OVN_CA), {"data": {"ca-bundle.crt": text}})
         copy = each.path(CONFIGMAPS, names.OVN_CA)
-        each.infra.wait_for(copy, partial(bears, text), 5.0)
+        each.infra.wait_for(copy, partial(bears, text), 60)
 
 
 @pytest.mark.parametrize("cut", ["refuse", "black_hole"])
@@ -181,18 +181,20 @@ def test_the_end_needs_no_tenant_once_it_is_forced(trial: Trial, world: World, c
         said = eventually(lambda: trial.condition("Ready")["message"], lambda words: "cannot be reached" in words)
         assert said.startswith("1 hosts are drained first, and left cordoned: ")
         assert f"{names.FORCE_DELETE_ANNOTATION}=yes" in said
-        kept = trial.pool_objects()
+        kept = [(each["metadata"]["uid"], each["spec"]) for each in trial.pool_objects()]
         trial.annotate(force_delete="yes")
-        gone(trial, 20.0)
+        gone(trial, 60)
     assert owned(trial, owner) == []
-    assert trial.pool_objects() == kept  # the node runs it
+    assert [(each["metadata"]["uid"], each["spec"]) for each in trial.pool_objects()] == kept  # the node runs it
 
 
-def test_the_end_that_came_while_nobody_was_there_is_caught_up_with(trial: Trial, operator: OperatorProcess) -> None:
+def test_a_deletion_that_happened_while_no_operator_ran_is_finished_at_the_next_start(
+    trial: Trial, operator: OperatorProcess
+) -> None:
     trial.ready(deletionPolicy="Delete")
     owner = owner_of(trial)
     operator.kill()
-    assert operator.wait(10.0) is not None
+    assert operator.wait(60) is not None
     trial.delete_config()
     trial.take_nodes_out()
     assert trial.config()["metadata"]["finalizers"] == [names.FINALIZER]

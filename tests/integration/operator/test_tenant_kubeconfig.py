@@ -12,12 +12,12 @@ import pytest
 from dpunetop.app import assets
 from dpunetop.app.commands.doctor import doctor
 from dpunetop.app.commands.tenantkubeconfig import tenant_kubeconfig
-from dpunetop.domain.tenant.credentialend import end_of
+from dpunetop.domain.tenant.credentialend import end_of, end_of_authority, end_of_token
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from support.minting import forget_others
 from support.trial import Trial
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -44,7 +44,12 @@ def test_the_operator_becomes_ready_with_it(
     told = capsys.readouterr().out
     assert code == 0, told
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert end_of(parse_kubeconfig(file.read_bytes())) is None
+    made = parse_kubeconfig(file.read_bytes())
+    trust = end_of_authority(made.ca_pem)
+    assert made.token is not None
+    assert end_of_token(made.token) is None
+    assert trust is not None
+    assert f"what it knows the server by ends on {trust.text}" in told
     assert f"lasts until Secret {trial.tenant_namespace}/dpunetop-operator-token of the tenant is deleted" in told
     assert f"kubectl create secret generic {trial.names.secret} --from-file=config={file}" in told
     trial.store_kubeconfig(file.read_text())

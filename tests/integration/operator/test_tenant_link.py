@@ -16,13 +16,7 @@ from dpunetop.sandbox.world import World
 from support.faultproxy import FaultProxy
 from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
 
-pytestmark = pytest.mark.timeout(120)
-
-SWITCH_SECONDS = 2.0
-BACK_AFTER_REFUSAL_SECONDS = 5.0
-BACK_AFTER_SILENCE_SECONDS = 15.0
-NOTICE_SECONDS = 30.0
-"""Three probes of 5 s and the pauses between them, with something to spare."""
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -42,7 +36,7 @@ def ready_through(way: FaultProxy, trial: Trial) -> None:
     through(way, trial)
     trial.store_overrides()
     trial.create_config()
-    trial.wait("Ready", "True")
+    trial.settled()
 
 
 def credential(trial: Trial) -> str:
@@ -65,10 +59,10 @@ def new_authority(trial: Trial) -> str:
     return text
 
 
-def wait_for_copy(trial: Trial, text: str, within: float) -> None:
+def wait_for_copy(trial: Trial, text: str) -> None:
     """Wait until infra's `ovn-ca` has that content."""
     copy = trial.path(CONFIGMAPS, names.OVN_CA)
-    trial.infra.wait_for(copy, lambda obj: (obj.get("data") or {}).get("ca-bundle.crt") == text, within)
+    trial.infra.wait_for(copy, lambda obj: (obj.get("data") or {}).get("ca-bundle.crt") == text)
 
 
 def changed(trial: Trial, before: dict[str, tuple[str, str]]) -> Iterator[str]:
@@ -85,10 +79,10 @@ def test_a_rotated_token_is_used_at_once_and_written_once(trial: Trial, world: W
     before = trial.dpu_status()
     token, mark = trial.token(7200), world.infra.audit_mark()
     trial.store_kubeconfig(trial.kubeconfig(token=token))
-    eventually(lambda: credential(trial), lambda text: text == token, SWITCH_SECONDS)
+    eventually(lambda: credential(trial), lambda text: text == token)
     trial.wait("Ready", "True")
     assert trial.dpu_status()["daemonsets/ovnkube-node"] == before["daemonsets/ovnkube-node"]
-    wait_for_copy(trial, new_authority(trial), 5.0)  # what comes after the switch has arrived, so nothing is under way
+    wait_for_copy(trial, new_authority(trial))  # what comes after the switch has arrived, so nothing is under way
     assert len(operators_writes(world, mark, trial.namespace, names.TENANT_CREDENTIAL)) == 1
     expected = {"secrets/dpunetop-tenant-credential", "secrets/dpunetop-tenant-kubeconfig", "configmaps/ovn-ca"}
     eventually(lambda: {*changed(trial, before)} - {"daemonsets/ovnkube-node"}, expected.__eq__)  # for the authority
@@ -104,12 +98,12 @@ def test_a_secret_that_goes_bad_changes_nothing_but_a_condition(trial: Trial) ->
     trial.wait_event("InvalidKubeconfig", "The last good one stays in use")
     assert trial.condition("TenantReachable")["status"] == "True"
     assert trial.dpu_status() == before
-    wait_for_copy(trial, new_authority(trial), 5.0)
+    wait_for_copy(trial, new_authority(trial))
     trial.store_kubeconfig()
     trial.wait("Ready", "True")
 
 
-def test_a_deleted_secret_is_no_farewell(trial: Trial) -> None:
+def test_deleting_the_secret_does_not_end_the_dpuclusterconfig(trial: Trial) -> None:
     trial.ready()
     before, kubeconfig = trial.dpu_status(), trial.get(SECRETS, trial.names.secret)["data"]
     trial.delete_secret()
@@ -130,8 +124,8 @@ def test_a_start_without_a_good_secret_uses_the_stored_credential(trial: Trial, 
     before = trial.dpu_status()
     operator.restart()
     operator.wait_ready()
-    wait_for_copy(trial, new_authority(trial), 15.0)
-    assert trial.condition("TenantReachable")["status"] == "True"
+    wait_for_copy(trial, new_authority(trial))
+    trial.wait("TenantReachable", "True")
     assert trial.condition("CredentialsValid")["reason"] == "InvalidKubeconfig"
     after = trial.dpu_status()
     assert after["secrets/dpunetop-tenant-credential"] == before["secrets/dpunetop-tenant-credential"]
@@ -143,12 +137,10 @@ def test_a_start_without_a_good_secret_uses_the_stored_credential(trial: Trial, 
 
 
 @pytest.mark.parametrize(
-    ("cut", "reason", "back_seconds"),
-    [("refuse", "Reset", BACK_AFTER_REFUSAL_SECONDS), ("black_hole", "Timeout", BACK_AFTER_SILENCE_SECONDS)],
-    ids=["refused", "black-holed"],
+    ("cut", "reason"), [("refuse", "Reset"), ("black_hole", "Timeout")], ids=["refused", "black-holed"]
 )
 def test_a_tenant_that_is_down_at_the_start_is_found_when_it_comes(
-    trial: Trial, way: FaultProxy, cut: str, reason: str, back_seconds: float
+    trial: Trial, way: FaultProxy, cut: str, reason: str
 ) -> None:
     getattr(way, cut)()
     through(way, trial)
@@ -163,20 +155,16 @@ def test_a_tenant_that_is_down_at_the_start_is_found_when_it_comes(
     trial.wait("OvnKubeReady", "False", "TenantNotRead")
     trial.wait("Ready", "False")
     way.restore()
-    trial.wait("TenantReachable", "True", within=back_seconds)
+    trial.wait("TenantReachable", "True")
     trial.wait("Ready", "True")
 
 
-@pytest.mark.parametrize(
-    ("cut", "back_seconds"),
-    [("refuse", BACK_AFTER_REFUSAL_SECONDS), ("black_hole", BACK_AFTER_SILENCE_SECONDS)],
-    ids=["refused", "black-holed"],
-)
-def test_a_tenant_that_goes_leaves_all_that_runs(trial: Trial, way: FaultProxy, cut: str, back_seconds: float) -> None:
+@pytest.mark.parametrize("cut", ["refuse", "black_hole"], ids=["refused", "black-holed"])
+def test_a_tenant_that_goes_leaves_all_that_runs(trial: Trial, way: FaultProxy, cut: str) -> None:
     ready_through(way, trial)
     before = trial.dpu_status()
     getattr(way, cut)()
-    condition = trial.wait("TenantReachable", "False", "Unreachable", within=NOTICE_SECONDS)
+    condition = trial.wait("TenantReachable", "False", "Unreachable")
     assert condition["message"].endswith("what runs is kept as it is")
     trial.wait_event("Unreachable", "what runs is kept as it is")
     trial.wait("Ready", "False", "Unreachable")
@@ -184,8 +172,8 @@ def test_a_tenant_that_goes_leaves_all_that_runs(trial: Trial, way: FaultProxy, 
     text = new_authority(trial)
     _infra_is_still_looked_after(trial)
     way.restore()
-    trial.wait("TenantReachable", "True", within=back_seconds)
-    wait_for_copy(trial, text, back_seconds)
+    trial.wait("TenantReachable", "True")
+    wait_for_copy(trial, text)
     trial.wait("Ready", "True")
 
 
@@ -197,8 +185,8 @@ def _infra_is_still_looked_after(trial: Trial) -> None:
     )
     trial.infra.delete(trial.path(DAEMONSETS, names.OVNKUBE_NODE))
     look = trial.path(CONFIGMAPS, names.OVNKUBE_NODE_ENTRIES)
-    trial.infra.wait_for(look, lambda obj: obj.get("data") == entries, 5.0)
-    trial.infra.wait_for(trial.path(DAEMONSETS, names.OVNKUBE_NODE), bool, 5.0)
+    trial.infra.wait_for(look, lambda obj: obj.get("data") == entries)
+    trial.infra.wait_for(trial.path(DAEMONSETS, names.OVNKUBE_NODE), bool)
     trial.nodes.append(f"{trial.pool}-late")
     trial.add_node(trial.nodes[-1])
     eventually(lambda: trial.condition("McpReady")["message"], lambda text: "all 2 machines" in text)
@@ -218,7 +206,7 @@ def test_a_start_while_the_tenant_is_down_leaves_all_that_runs(
     assert condition["message"].endswith("what runs is kept as it is")
     assert trial.dpu_status() == before
     way.restore()
-    trial.wait("TenantReachable", "True", within=BACK_AFTER_REFUSAL_SECONDS)
+    trial.wait("TenantReachable", "True")
     trial.wait("Ready", "True")
     assert trial.dpu_status() == before
 
@@ -228,9 +216,9 @@ def test_one_tenant_that_is_silent_holds_up_no_other(trial: Trial, new_trial: An
     way.black_hole()
     other = new_trial()
     other.ready()
-    wait_for_copy(other, new_authority(other), 5.0)
+    wait_for_copy(other, new_authority(other))
     other.delete_config()
-    eventually(other.config, lambda config: not config, 45.0)
+    eventually(other.config, lambda config: not config)
 
 
 # --- the tenant takes its trust back ----------------------------------------------------------------------------------
@@ -241,7 +229,7 @@ def test_a_revoked_token_is_named_and_a_new_one_taken(trial: Trial, world: World
     before = trial.dpu_status()
     account = trial.tenant_path(SERVICEACCOUNTS, ACCOUNT)
     trial.tenant.delete(account)
-    condition = trial.wait("CredentialsValid", "False", "Unauthorized", within=NOTICE_SECONDS)
+    condition = trial.wait("CredentialsValid", "False", "Unauthorized")
     trial.wait_event("Unauthorized", "CredentialsValid is False")
     assert condition["status"] == "False"
     trial.wait("TenantReachable", "True")
@@ -255,11 +243,11 @@ def test_a_revoked_token_is_named_and_a_new_one_taken(trial: Trial, world: World
         }
     )
     trial.store_kubeconfig()
-    trial.wait("CredentialsValid", "True", within=SWITCH_SECONDS)
+    trial.wait("CredentialsValid", "True")
     trial.wait("Ready", "True")
 
 
-def test_a_token_that_never_was_one_is_named(trial: Trial) -> None:
+def test_a_malformed_token_is_reported(trial: Trial) -> None:
     trial.store_kubeconfig(trial.kubeconfig(token="never.was.one"))
     trial.store_overrides()
     trial.create_config()

@@ -19,9 +19,9 @@ from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
 from support.trial import Trial, decoded, eventually
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
-ARRIVAL_SECONDS = 5.0
+ARRIVAL_SECONDS = 60.0
 
 
 def new_certificate() -> dict[str, str]:

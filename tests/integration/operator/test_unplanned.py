@@ -16,7 +16,7 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.standins.kubelet import HOLD_READY_ANNOTATION, REBOOT_ANNOTATION, boot_id
 from support.trial import Trial, eventually
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(3000)
 
 NewTrial = Callable[..., Trial]
 SLOW = 150.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,12 @@ def recorder(infra: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Iterator[E
     thread.start()
     yield running
     stop.set()
-    thread.join(10)
+    thread.join(60)
+
+
+def told(event: dict[str, Any]) -> int:
+    """How often; that is counted later than the first time is told, and maybe in two steps."""
+    return int((event.get("series") or {}).get("count", 1))
 
 
 def test_an_event_is_stored_and_its_like_are_counted(
@@ -43,9 +49,9 @@ def test_an_event_is_stored_and_its_like_are_counted(
     for _ in range(3):
         recorder.emit(Emit(INFRA, CONFIGMAPS, about, "Warning", "Refused", "not ours"))
     path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
-    seen = infra.admin.wait_for(path, lambda found: any("series" in item for item in found["items"]))
+    seen = infra.admin.wait_for(path, lambda found: [told(item) for item in found["items"]] == [3])
     (event,) = seen["items"]
-    assert (event["reason"], event["note"], event["series"]["count"]) == ("Refused", "not ours", 3)
+    assert (event["reason"], event["note"]) == ("Refused", "not ours")
     assert event["regarding"]["uid"] == about["metadata"]["uid"]
     assert "not ours" in infra.kubectl("get", "events", "-n", namespace)
 

@@ -216,7 +216,7 @@ def apply(resource: Resource, desired: Obj, live: Obj | None, fence: Fence = Fen
 
 
 @EACH_KIND
-def test_what_was_applied_once_needs_no_second_request(
+def test_an_applied_object_needs_no_second_request(
     world: World, resource: Resource, build: Callable[[str], Obj], meddling: Obj
 ) -> None:
     desired = build(world.namespace)
@@ -243,7 +243,7 @@ def test_what_others_do_to_our_members_is_healed_by_one_apply(
 
 
 @EACH_KIND
-def test_what_others_do_elsewhere_is_none_of_our_business(
+def test_changes_of_members_that_we_do_not_own_cause_no_write(
     world: World, resource: Resource, build: Callable[[str], Obj], meddling: Obj
 ) -> None:
     desired = build(world.namespace)
@@ -331,7 +331,7 @@ def test_another_object_of_the_same_name_is_not_changed(world: World) -> None:
     assert version_of(world.live(CONFIGMAPS, desired)) == version_of(another)
 
 
-def test_what_is_gone_is_not_brought_back_by_what_was_seen_before(world: World) -> None:
+def test_a_deleted_object_is_not_recreated_from_a_stale_cache(world: World) -> None:
     desired = config_map(world.namespace)
     world.execute(apply(CONFIGMAPS, desired, None))
     stale = world.live(CONFIGMAPS, desired)
@@ -444,7 +444,7 @@ def test_the_status_of_what_is_gone_is_not_written(world: World) -> None:
     assert world.admin.get_or_empty(world.admin.path_of(desired)) == {}
 
 
-def test_what_the_server_spells_in_another_way_is_written_once(world: World) -> None:
+def test_a_value_that_the_server_normalizes_is_written_once(world: World) -> None:
     desired = daemonset(world.namespace)
     resources = {"requests": {"cpu": "0.3", "memory": "0.5Gi"}}
     desired["spec"]["template"]["spec"]["containers"][0]["resources"] = resources
@@ -481,7 +481,7 @@ def mutation(namespace: str) -> list[Obj]:
     ]
 
 
-def test_a_member_that_admission_changes_starts_no_fight(world: World) -> None:
+def test_a_member_that_admission_rewrites_is_not_written_again_and_again(world: World) -> None:
     policy = mutation(world.namespace)
     try:
         world.admin.apply(policy)

@@ -18,10 +18,12 @@ from dpunetop.kube.meta import name_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.transport import Connection, Redacted, StaticToken, Transport
-from dpunetop.runtime.cluster import PROBE_FAILURES, PROBE_SECONDS, Cluster, Clusters, Reach
+from dpunetop.runtime.cluster import PROBE_FAILURES, PROBE_SECONDS, Cluster, Reach
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.sandbox.binaries import Binaries
-from dpunetop.sandbox.controlplane import API_ONLY, Component, ControlPlane, Spec, User
+from dpunetop.sandbox.components import API_ONLY, Component, Spec, User
+from dpunetop.sandbox.controlplane import ControlPlane
 from support.tcpproxy import TcpProxy
 from support.told import Told
 
@@ -81,14 +83,14 @@ def test_a_server_that_shuts_down_behind_a_balancer_is_never_unreachable_and_no_
         cluster.on_health(lambda: seen.append(cluster.health.reach))
         clusters.engage(cluster)
         try:
-            cluster.hold(MAPS, told.change, told.filled, told.trouble)
+            cluster.share_informer(MAPS, told.change, told.filled, told.trouble)
             told.until(lambda all_: all_.synced == 1, WITHIN)
             process = leaving.process(Component.APISERVER)
             process.signal(signal.SIGTERM)
             began, refusals = time.monotonic(), 0
             while time.monotonic() - began < DELAY_SECONDS - PROBE_SECONDS:
                 refusals += code_of_readyz(leaving) >= 500
-                threading.Event().wait(1.0)
+                threading.Event().wait(0.5)
             balancer.turn_to(*address(staying))
             assert process.wait(WITHIN) is not None
             staying.admin.apply_at(

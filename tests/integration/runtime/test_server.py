@@ -7,6 +7,7 @@ import random
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,7 +66,7 @@ def serve() -> Iterator[Serve]:
     yield start
     stop.set()
     for thread in threads:
-        thread.join(15)
+        thread.join(60)
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def ask(address: tuple[str, int], token: str | None, method: str = "GET") -> int
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(*address, timeout=20, context=context)
+    connection = http.client.HTTPSConnection(*address, timeout=60, context=context)
     try:
         connection.request(method, "/metrics", headers={"Authorization": f"Bearer {token}"} if token else {})
         return connection.getresponse().status
@@ -99,16 +100,16 @@ def ask(address: tuple[str, int], token: str | None, method: str = "GET") -> int
         connection.close()
 
 
-def test_who_may_get_the_path_reads_the_metrics(reviewing: tuple[str, int], scraper: str) -> None:
+def test_a_user_who_may_get_the_path_reads_the_metrics(reviewing: tuple[str, int], scraper: str) -> None:
     assert ask(reviewing, scraper) == 200
 
 
 @pytest.mark.parametrize("token", [None, "garbage"])
-def test_who_is_not_known_is_refused(reviewing: tuple[str, int], token: str | None) -> None:
+def test_an_unknown_user_is_refused(reviewing: tuple[str, int], token: str | None) -> None:
     assert ask(reviewing, token) == 401
 
 
-def test_who_has_no_right_is_refused(reviewing: tuple[str, int], infra: ControlPlane, namespace: str) -> None:
+def test_a_user_without_the_right_is_refused(reviewing: tuple[str, int], infra: ControlPlane, namespace: str) -> None:
     assert ask(reviewing, account(infra, namespace, "nobody")) == 403
 
 
@@ -139,20 +140,23 @@ def test_a_flood_of_unknown_tokens_costs_few_reviews_and_stops_no_scrape(
 ) -> None:
     assert ask(reviewing, scraper) == 200
     mark, began = infra.audit_mark(), time.monotonic()
-    assert {ask(reviewing, f"unknown-{n}") for n in range(100)} == {401, 429}
+    answers = Counter(ask(reviewing, f"unknown-{n}") for n in range(100))
+    took = time.monotonic() - began
+    assert answers.keys() <= {401, 429}
+    assert answers[401] <= PEER_REVIEWS_AT_ONCE + PEER_REVIEWS_PER_SECOND * took
     us = f"system:serviceaccount:{namespace}:operator"
     made = len(list(infra.audit_events(user=us, verb="create", since=mark)))
     assert made <= PEER_REVIEWS_AT_ONCE + PEER_REVIEWS_PER_SECOND * (time.monotonic() - began)
     assert ask(reviewing, scraper) == 200
 
 
-def test_without_the_right_to_review_nobody_is_let_in(
+def test_without_the_right_to_create_reviews_every_scrape_is_refused(
     serve: Serve, infra: ControlPlane, namespace: str, scraper: str
 ) -> None:
     weak = serve(infra.url, infra.ca_pem.decode(), account(infra, namespace, "weak"))
     assert ask(weak, scraper) == 500
 
 
-def test_while_the_api_server_is_down_nobody_is_let_in(serve: Serve, infra: ControlPlane, scraper: str) -> None:
+def test_while_the_api_server_is_down_every_scrape_is_refused(serve: Serve, infra: ControlPlane, scraper: str) -> None:
     nowhere = serve("https://127.0.0.1:1", infra.ca_pem.decode(), "x")
     assert ask(nowhere, scraper) == 500

@@ -20,7 +20,7 @@ from dpunetop.sandbox import byhand, seed
 from dpunetop.sandbox.byhand import README_KUBECONFIG
 from support.sandboxprocess import Running, sandbox
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1500)
 
 QUICK_START = (seed.ROOT / "README.md").read_text().split("### Run the operator locally")[1].split("\n## ")[0]
 RUN = "make run"
@@ -63,7 +63,7 @@ def typed(command: str, environment: dict[str, str]) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert answer.returncode == 0, f"{command}\n{answer.stderr}"
@@ -96,7 +96,7 @@ def test_every_step_works_as_it_is_written_and_ends_in_ready(programs: object) -
         with shell(operator, environment):
             for step in after[:-1]:
                 typed(step, environment)
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 300
             while not ready(environment):
                 assert time.monotonic() < deadline, typed(after[-1], environment)
                 time.sleep(0.5)
@@ -120,6 +120,33 @@ def test_a_file_that_is_there_is_never_written_over(world: Any, tmp_path: Path) 
     with byhand.tenant_kubeconfig(world, there) as used:
         assert used == tmp_path / "kept"
     assert there.read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", '{"preferences": {}}', "kind: Config", "\x00"])
+def test_a_file_that_no_sandbox_made_stays_whatever_is_in_it(world: Any, tmp_path: Path, text: str) -> None:
+    there = tmp_path / "kubeconfig.tenant"
+    there.write_text(text)
+    with byhand.tenant_kubeconfig(world, there):
+        pass
+    assert there.read_text() == text
+
+
+def test_a_file_that_a_killed_sandbox_has_left_is_made_anew(world: Any, tmp_path: Path) -> None:
+    wanted = tmp_path / "kubeconfig.tenant"
+    with byhand.tenant_kubeconfig(world, wanted):
+        left = wanted.read_text()
+    wanted.write_text(left)  # as one that nobody removed, nor holds
+    with byhand.tenant_kubeconfig(world, wanted) as used:
+        assert used == wanted
+    assert not wanted.exists()
+
+
+def test_a_file_of_a_sandbox_that_runs_stays_its_own(world: Any, tmp_path: Path) -> None:
+    wanted = tmp_path / "kubeconfig.tenant"
+    with byhand.tenant_kubeconfig(world, wanted):
+        with byhand.tenant_kubeconfig(world, wanted) as second:
+            assert second == tmp_path / "kept"
+        assert wanted.exists()
 
 
 def test_a_folder_that_may_not_be_made_gives_another_file(world: Any, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
 
-SECONDS = 20.0
+SECONDS = 60.0
 KUBECONFIG = {"kind": "Config", "current-context": "infra"}
 STAND_IN = """
 import http.server, signal, sys, os
@@ -120,7 +120,7 @@ import sys, signal
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 operator = OperatorProcess({}, program=sys.argv[1:])
 operator.start()
-operator.wait_ready(20)
+operator.wait_ready(60)
 print(operator.pid, flush=True)
 signal.pause()
 """

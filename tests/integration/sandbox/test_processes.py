@@ -11,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.sandbox.processes import ReaperError, RunFolder, reserve_port
+from dpunetop.sandbox.processes import Process, ReaperError, RunFolder, kill, reserve_port
+from support.trial import eventually
 
+MANY_THREADS = """
+import threading, time
+for _ in range(8):
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+print("there", flush=True)
+while True:
+    pass
+"""
 FOREVER = [sys.executable, "-c", "import signal; signal.pause()"]
 
 
@@ -27,10 +36,10 @@ def test_output_goes_to_the_log_and_the_code_is_known(folder: RunFolder) -> None
     log = folder.path / "log"
     argv = [sys.executable, "-c", "import os; print(os.environ['WHO'], flush=True); raise SystemExit(3)"]
     process = folder.reaper.spawn(argv, log, {"WHO": "me"})
-    assert (process.wait(10), process.poll(), log.read_text()) == (3, 3, "me\n")
+    assert (process.wait(60), process.poll(), log.read_text()) == (3, 3, "me\n")
 
 
-def test_what_cannot_be_started_is_said(folder: RunFolder) -> None:
+def test_a_program_that_cannot_be_started_is_reported(folder: RunFolder) -> None:
     with pytest.raises(ReaperError, match="No such file or directory"):
         folder.reaper.spawn(["/no/such/program"], folder.path / "log")
 
@@ -39,8 +48,32 @@ def test_waiting_ends_with_the_time_and_a_signal_is_seen(folder: RunFolder) -> N
     process = folder.reaper.spawn(FOREVER, folder.path / "log")
     assert process.wait(0.05) is None
     process.signal(signal.SIGKILL)
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(60) == -signal.SIGKILL
     process.signal(signal.SIGKILL)  # to nobody, and no error
+
+
+def test_after_a_pause_no_thread_of_the_process_runs(folder: RunFolder) -> None:
+    process = many_threads(folder, folder.path / "log")
+    for _ in range(20):
+        process.pause()
+        assert states(process.pid) == {"T"}
+        process.resume()
+        assert process.wait(0.0) is None
+
+
+def test_after_a_kill_all_threads_have_ended(folder: RunFolder) -> None:
+    process = many_threads(folder, folder.path / "log")
+    kill(process.pid)
+    assert states(process.pid) <= {"Z", "X"}
+    with pytest.raises(ProcessLookupError):
+        kill(_reaped(process))
+
+
+def test_pausing_what_has_ended_is_no_error(folder: RunFolder) -> None:
+    process = folder.reaper.spawn(["/bin/true"], folder.path / "log")
+    assert process.wait(30.0) == 0
+    process.pause()
+    process.resume()
 
 
 def test_closing_kills_the_processes_and_removes_the_folder(tmp_path: Path) -> None:
@@ -53,6 +86,22 @@ def test_closing_kills_the_processes_and_removes_the_folder(tmp_path: Path) -> N
         os.kill(process.pid, 0)
     with pytest.raises(ReaperError):
         folder.reaper.spawn(FOREVER, folder.path / "log")
+
+
+def many_threads(folder: RunFolder, log: Path) -> Process:
+    """A process of nine threads that are all there: eight sleep, one is busy."""
+    process = folder.reaper.spawn([sys.executable, "-c", MANY_THREADS], log)
+    eventually(lambda: log.exists() and log.read_text(), lambda text: text == "there\n")
+    return process
+
+
+def states(pid: int) -> set[str]:
+    return {stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")}
+
+
+def _reaped(process: Process) -> int:
+    assert process.wait(30.0) == -signal.SIGKILL
+    return process.pid
 
 
 def test_a_folder_without_a_reaper_is_swept_and_a_living_one_is_not(tmp_path: Path, folder: RunFolder) -> None:

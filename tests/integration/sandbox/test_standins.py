@@ -159,7 +159,7 @@ def test_a_node_is_ready_and_beats(world: World) -> None:
         return str((condition_of(node, "Ready") or {}).get("lastHeartbeatTime", ""))
 
     first = world.infra.admin.wait_for(path(DPUS[0]), lambda node: is_true(node, "Ready"))
-    later = world.infra.admin.wait_for(path(DPUS[0]), lambda node: beat(node) > beat(first), 10)
+    later = world.infra.admin.wait_for(path(DPUS[0]), lambda node: beat(node) > beat(first))
     since = [(condition_of(node, "Ready") or {})["lastTransitionTime"] for node in (first, later)]
     assert (boot_id(first), since[0]) == (boot_id(later), since[1])
 
@@ -220,13 +220,13 @@ def test_a_reboot_changes_boot_id_and_containers_and_keeps_the_pod(world: World)
 def rolled(world: World) -> Iterator[World]:
     """The pool `dpu` with all three DPUs in it; they go back to the worker pool afterwards."""
     world.infra.apply([machine_config("00-dpu", "dpu", "first"), pool("dpu", paused=False, maxUnavailable=3)])
-    world.infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 30)
+    world.infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
     world.infra.apply(pool("dpu", paused=False))
     yield world
     world.infra.apply(pool("worker", maxUnavailable=3, nodeSelector=WORKERS, machineConfigSelector=WORKER_CONFIGS))
     for name in DPUS:
         world.infra.admin.patch(path(name), {"metadata": {"labels": {DPU_WORKER_LABEL: None}}})
-    world.infra.admin.wait_for(pool_path("worker"), lambda p: is_rolled_out(p, 3), 30)
+    world.infra.admin.wait_for(pool_path("worker"), lambda p: is_rolled_out(p, 3))
     if world.infra.admin.get_or_empty(pool_path("dpu")):
         world.infra.admin.delete(pool_path("dpu"))
     for name in DPUS:
@@ -246,7 +246,8 @@ def test_a_pool_rolls_one_node_at_a_time_and_evicts_what_was_there(rolled: World
     with Watched(infra) as watched:
         infra.apply(machine_config("00-dpu", "dpu", "second"))
         infra.admin.wait_for(pool_path("dpu"), lambda p: not is_rolled_out(p, 3))
-        done = infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 40)
+        done = infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
+        eventually(lambda: watched.order, DPUS.__eq__)  # who watches is told later than who asks
     nodes = {name: infra.admin.get(path(name)) for name in DPUS}
     left = [name for name in DPUS if infra.admin.get_or_empty(pod_path(f"app-{name}"))]
     assert (watched.most, watched.order, left) == (1, DPUS, [])
@@ -268,7 +269,7 @@ def test_a_closed_budget_blocks_the_drain_until_it_opens_and_what_comes_then_sta
     [held] = pods_of(infra, "blocker")
     infra.apply(budget("blocker", maxUnavailable=1))
     infra.admin.wait_for(pod_path(name_of(before)), lambda p: p == {})
-    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 30)
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
     [after] = pods_of(infra, "blocker")
     infra.admin.delete(infra.admin.path_of(closed))
     infra.admin.delete(infra.admin.path_of(blocker), {"propagationPolicy": "Foreground"})
@@ -288,10 +289,10 @@ def test_a_later_round_evicts_what_came_after_the_first_and_a_person_s_uncordon_
     infra.admin.wait_for(pod_path(name_of(first)), lambda p: p == {})
     second = eventually(lambda: pods_of(infra, "again"), lambda pods: [is_true(p, "Ready") for p in pods] == [True])[0]
     infra.admin.patch(path(DPUS[0]), {"spec": {"unschedulable": None}})
-    infra.admin.wait_for(path(DPUS[0]), lambda n: bool(n["spec"].get("unschedulable")), 30)
-    infra.admin.wait_for(pod_path(name_of(second)), lambda p: p == {}, 30)
+    infra.admin.wait_for(path(DPUS[0]), lambda n: bool(n["spec"].get("unschedulable")))
+    infra.admin.wait_for(pod_path(name_of(second)), lambda p: p == {})
     infra.admin.delete(infra.admin.path_of(stuck))
-    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 60)
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
     infra.admin.delete(infra.admin.path_of(blocker), {"propagationPolicy": "Foreground"})
 
 
@@ -323,17 +324,17 @@ def test_a_paused_pool_begins_with_no_node(rolled: World) -> None:
         ),
     )
     infra.apply(pool("dpu", paused=False, maxUnavailable=3))
-    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 30)
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
     assert (is_true(paused, "Updated"), is_true(paused, "Updating")) == (False, False)
 
 
 def test_a_node_that_leaves_its_pool_goes_back_to_worker(rolled: World) -> None:
     infra = rolled.infra
     infra.admin.patch(path(DPUS[2]), {"metadata": {"labels": {DPU_WORKER_LABEL: None}}})
-    worker = infra.admin.wait_for(pool_path("worker"), lambda p: is_rolled_out(p, 1), 30)
+    worker = infra.admin.wait_for(pool_path("worker"), lambda p: is_rolled_out(p, 1))
     left = infra.admin.get(path(DPUS[2]))
     infra.admin.patch(path(DPUS[2]), {"metadata": {"labels": {DPU_WORKER_LABEL: ""}}})
-    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3), 30)
+    infra.admin.wait_for(pool_path("dpu"), lambda p: is_rolled_out(p, 3))
     assert left["metadata"]["annotations"][CURRENT_CONFIG_ANNOTATION] == worker["spec"]["configuration"]["name"]
 
 

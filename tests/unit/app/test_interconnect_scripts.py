@@ -209,7 +209,7 @@ def test_ovnkube_waits_until_the_databases_answer(pod: Zone) -> None:
     assert first_line(process).endswith("serving host worker-1\n")
     assert first_line(process).endswith("waiting for the databases of the zone\n")
     (pod.root / "record.up").touch()
-    assert process.communicate(timeout=10)[0] == ""
+    assert process.communicate(timeout=60)[0] == ""
     assert pod.calls[-1][0] == "ovnkube"
 
 

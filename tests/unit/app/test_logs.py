@@ -68,7 +68,7 @@ def test_lines_of_many_threads_do_not_mix_however_long(lines: Callable[[], list[
     assert sorted(entry["by"] for entry in logged(lines)) == sorted("abcd" * 200)
 
 
-def test_what_cannot_be_written_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_line_that_cannot_be_written_stops_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as broken:
@@ -136,7 +136,7 @@ HIDDEN = {
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 @pytest.mark.parametrize("value", HIDDEN.values(), ids=HIDDEN.keys())
-def test_what_hides_itself_stays_hidden(
+def test_a_sensitive_value_stays_hidden(
     lines: Callable[[], list[str]], log_format: str, value: dict[str, Redacted] | Redacted | list[Redacted] | Hiding
 ) -> None:
     configure("info", log_format)
@@ -159,7 +159,7 @@ def test_a_traceback_is_shown_without_the_values_of_variables(lines: Callable[[]
     assert "hunter2" not in text
 
 
-def test_what_is_no_data_is_shown_as_its_repr(lines: Callable[[], list[str]]) -> None:
+def test_a_value_without_a_json_form_is_logged_as_its_repr(lines: Callable[[], list[str]]) -> None:
     configure("info", "json")
     structlog.get_logger().bind().info("odd", value=sys, keys={1: 2})
     (entry,) = logged(lines)

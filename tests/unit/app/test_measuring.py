@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dpunetop.app.measuring import FAMILIES, OWN_EXPIRY, Fleet, drain_steps, own_end
+from dpunetop.app.measuring import CERTIFICATE_EXPIRY, FAMILIES, OWN_EXPIRY, Certificates, Fleet, drain_steps, own_end
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.domain.dpunode.measures import PAIRS
 from dpunetop.domain.dpunode.status import DrainStep
 from dpunetop.runtime.client.connection import (
     Anonymous,
     ClientCertificate,
+    Connection,
     Credential,
     Redacted,
     StaticToken,
@@ -23,8 +24,10 @@ from dpunetop.runtime.client.connection import (
     TokenSource,
 )
 from dpunetop.runtime.metrics import Metrics
+from dpunetop.runtime.serving.server import Certificate
 from dpunetop.sandbox.pki import Authority
 from support.clock import FakeClock
+from support.pki import pair
 from support.rosters import roster
 
 END = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -40,9 +43,24 @@ def _raise() -> str:
 
 
 def fleet(credential: Credential, drain_store: DrainStore) -> Metrics:
+    return measured(Certificates(Connection("https://infra", None, credential), None, dict), drain_store)
+
+
+def measured(certificates: Certificates, drain_store: DrainStore) -> Metrics:
     metrics = Metrics()
-    Fleet(list, drain_store, credential, FakeClock()).register(metrics)
+    Fleet(list, drain_store, certificates, FakeClock()).register(metrics)
     return metrics
+
+
+def ends(certificates: Certificates) -> dict[tuple[str, str, str], datetime]:
+    """What a scrape finds."""
+    names = ("namespace", "name", "certificate")
+    found: dict[tuple[str, str, str], datetime] = {}
+    for family in measured(certificates, DrainStore()).registry.collect():
+        for sample in family.samples if family.name == CERTIFICATE_EXPIRY else ():
+            one, two, three = (sample.labels[name] for name in names)
+            found[one, two, three] = datetime.fromtimestamp(sample.value, UTC)
+    return found
 
 
 def exposed(metrics: Metrics) -> str:
@@ -67,6 +85,47 @@ def test_a_client_certificate_says_when_it_ends() -> None:
     found = own_end(ClientCertificate(pair.certificate.decode(), Redacted(pair.key.decode())))
     assert found is not None
     assert found > datetime.now(UTC)
+
+
+def test_the_certificates_of_the_operator_itself_say_when_they_end(tmp_path: Path) -> None:
+    authority = Authority("infra")
+    client = authority.client("operator")
+    credential = ClientCertificate(client.certificate.decode(), Redacted(client.key.decode()))
+    serving = Certificate(None, Metrics().certificate(), FakeClock())
+    here = Connection("https://infra", authority.pem.decode(), credential)
+    found = ends(Certificates(here, serving, dict))
+    assert {*found} == {("", "", "metrics"), ("", "", "infra-client"), ("", "", "infra-authority")}
+    assert found["", "", "metrics"] == FakeClock().now() + timedelta(days=3650)
+
+
+def test_a_serving_certificate_from_files_is_the_one_that_counts(tmp_path: Path) -> None:
+    server = pair("server", 20)
+    (tmp_path / "tls.crt").write_bytes(server.cert)
+    (tmp_path / "tls.key").write_bytes(server.key)
+    serving = Certificate(str(tmp_path), Metrics().certificate(), FakeClock())
+    found = ends(Certificates(Connection("https://infra", None, Anonymous()), serving, dict))
+    assert found == {("", "", "metrics"): datetime(2026, 1, 21, tzinfo=UTC)}
+
+
+def test_of_a_token_in_the_kubeconfig_itself_it_is_told_and_not_of_one_that_the_kubelet_renews(tmp_path: Path) -> None:
+    static = Connection("https://infra", None, StaticToken(Redacted(jwt(END))))
+    assert ends(Certificates(static, None, dict)) == {("", "", "infra-client"): END}
+    (tmp_path / "token").write_text(jwt(END))
+    renewed = Connection("https://infra", None, TokenFile(str(tmp_path / "token")))
+    assert ends(Certificates(renewed, None, dict)) == {}
+
+
+def test_an_authority_that_is_renewed_in_its_file_counts_as_it_is_now(tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    file.write_bytes(pair("ca2", 10).cert)
+    here = Connection("https://infra", pair("ca").cert.decode(), Anonymous(), ca_file=file)
+    assert ends(Certificates(here, None, dict)) == {("", "", "infra-authority"): datetime(2026, 1, 11, tzinfo=UTC)}
+
+
+def test_what_is_copied_from_tenants_is_told_by_config_and_object() -> None:
+    copies = {("ns", "one"): {"ovn-cert": END, "ovn-ca": END + timedelta(days=1)}}
+    found = ends(Certificates(Connection("https://infra", None, Anonymous()), None, lambda: copies))
+    assert found == {("ns", "one", "ovn-cert"): END, ("ns", "one", "ovn-ca"): END + timedelta(days=1)}
 
 
 @pytest.mark.parametrize(

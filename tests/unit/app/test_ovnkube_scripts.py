@@ -239,7 +239,7 @@ def test_an_idle_pod_that_nobody_replaces_takes_its_entry_up(pod: Pod) -> None:
     with pod.start("ovnkube-node", DPUNETOP_GRACE_SECONDS="1") as process:
         first_line(process)
         pod.entry("TENANT_K8S_NODE=a\n")
-        output, _ = process.communicate(timeout=20)
+        output, _ = process.communicate(timeout=60)
     assert output.endswith("serving host a\n")
     assert pod.calls[-1][:2] == ["ovnkube", "--init-node=a"]
 
@@ -259,7 +259,7 @@ def test_both_containers_follow_the_one_that_saw_the_entry_first(pod: Pod) -> No
     first_line(process)
     (pod.root / "new").write_text("TENANT_K8S_NODE=a\n")
     (pod.root / "new").rename(pod.root / "state" / "entry")
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     assert output.endswith("serving host a\n")
 
 

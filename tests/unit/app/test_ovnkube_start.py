@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.ovnkube.unready import Cause, HeldUp, held_up
+from dpunetop.domain.ovnkube.unready import Cause, WaitingContainer, held_up
 from support.podscripts import OVS_VSCTL, RECORDER, RELEASES, ScriptedPod, end, first_line, known_options, started_with
 
 SCRIPTS = {
@@ -53,7 +53,7 @@ def pod(tmp_path: Path) -> ScriptedPod:
     return made
 
 
-def status_of(pod: ScriptedPod, container: str, is_ready: bool = False) -> HeldUp | None:
+def status_of(pod: ScriptedPod, container: str, is_ready: bool = False) -> WaitingContainer | None:
     """What the operator makes of the message that the container left."""
     ended = {"terminated": {"exitCode": 1, "message": pod.message}}
     status = {"name": container, "ready": is_ready, "state": {"running": {}}, "lastState": ended}
@@ -166,7 +166,7 @@ def test_an_image_without_an_option_that_a_dpu_needs_ends_once_and_waits_with_a_
     pod.plays(release, option)
     pod.open_vswitch(ovn_gw_nexthop="10.0.0.1", ovn_gw_vlanid="7", ovn_gw_router_subnet="10.1.0.0/16")
     assert pod.run(container, *ARGUMENTS)[0] == 1
-    assert status_of(pod, container) == HeldUp(Cause.OPTIONS_MISSING, "ovnkube-node-x", container, (option,))
+    assert status_of(pod, container) == WaitingContainer(Cause.OPTIONS_MISSING, "ovnkube-node-x", container, (option,))
     process = pod.start(container, *ARGUMENTS)
     assert first_line(process).endswith("serving host worker-1\n")
     while f"does not know {option}, without which it cannot serve" not in first_line(process):
@@ -197,11 +197,11 @@ def test_an_old_image_waits_until_its_dpu_names_the_management_port(pod: Scripte
     pod.plays(release)
     pod.ovs("dpunetop-mgmt-port-netdev").unlink()
     assert pod.run("ovnkube-node")[0] == 1
-    told = HeldUp(Cause.MANAGEMENT_PORT_UNKNOWN, "ovnkube-node-x", "ovnkube-node", ())
+    told = WaitingContainer(Cause.MANAGEMENT_PORT_UNKNOWN, "ovnkube-node-x", "ovnkube-node", ())
     assert status_of(pod, "ovnkube-node") == told
     process = waits(pod, "ovnkube-node")
     pod.open_vswitch(dpunetop_mgmt_port_netdev="pf0vf0")
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert " --ovnkube-node-mgmt-port-netdev=pf0vf0 " in started_with(pod)
 
@@ -227,7 +227,7 @@ def test_an_ovnkube_that_tells_no_options_is_not_started(
     if program:
         pod.program("ovnkube", program)
     assert pod.run(container)[0] == 1
-    assert status_of(pod, container) == HeldUp(Cause.OPTIONS_UNKNOWN, "ovnkube-node-x", container, ())
+    assert status_of(pod, container) == WaitingContainer(Cause.OPTIONS_UNKNOWN, "ovnkube-node-x", container, ())
     assert end(waits(pod, container, DPUNETOP_PATIENCE_SECONDS="0.1")) == 0
 
 
@@ -242,7 +242,7 @@ def test_without_open_vswitch_a_container_waits_at_once_and_says_so_in_its_probe
     assert "database connection failed" in pod.answer(container, "ready")[1]
     assert (pod.message, process.poll()) == ("", None)
     (pod.root / "record.no-ovs").unlink()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
     assert pod.calls[-1][0] in ("ovnkube", "ovn-controller")
     assert not list((pod.root / "state").glob("held*"))
@@ -253,10 +253,10 @@ def test_without_open_vswitch_for_long_it_ends_once_and_goes_on_waiting(pod: Scr
     pod.plays("openshift-4.20")
     (pod.root / "record.no-ovs").touch()
     assert pod.run(container, DPUNETOP_PATIENCE_SECONDS="0")[0] == 1
-    assert status_of(pod, container) == HeldUp(Cause.OPEN_VSWITCH_AWAY, "ovnkube-node-x", container, ())
+    assert status_of(pod, container) == WaitingContainer(Cause.OPEN_VSWITCH_AWAY, "ovnkube-node-x", container, ())
     process = waits(pod, container, DPUNETOP_PATIENCE_SECONDS="0")
     (pod.root / "record.no-ovs").unlink()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 0
 
 
@@ -265,7 +265,7 @@ def test_a_container_that_is_killed_while_it_waits_leaves_its_message_once_more(
     assert pod.run("ovnkube-controller")[0] == 1
     process = waits(pod, "ovnkube-controller")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     (pod.root / "message").unlink()
     assert pod.run("ovnkube-controller")[0] == 1
     assert status_of(pod, "ovnkube-controller") is not None

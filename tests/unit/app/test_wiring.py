@@ -1,4 +1,4 @@
-"""What may be kept of a tenant is bounded, and enough for what is read of it."""
+"""Each controller has the workers and the lanes that its calls need."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any, cast
 import structlog
 
 from dpunetop.app import wiring
-from dpunetop.base import jsonio
 from dpunetop.base.stop import Stop
+from dpunetop.controllers.dpunodes import DpuNodes
 from dpunetop.controllers.drain.hosts import Hosts
 from dpunetop.controllers.inquiries import Inquiries
 from dpunetop.controllers.reconciler import ConfigReconciler
 from dpunetop.controllers.tenant.credential import DpuCredential
 from dpunetop.controllers.tenant.link import TenantLink
-from dpunetop.kube.keys import INFRA, LEASES, Key
-from dpunetop.kube.requests import Selection
+from dpunetop.kube.keys import INFRA, Key
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.transport import Pool, Transport
 from dpunetop.runtime.controller import Controller
@@ -26,20 +25,6 @@ from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.serving.reviews import Verdict
 from support.clock import FakeClock
 from support.scriptedtransport import ScriptedTransport, response
-
-
-def test_a_lease_of_a_tenant_is_cut_and_then_fits_in_what_it_may_weigh() -> None:
-    metadata = {
-        "name": "n" * 253,
-        "namespace": "s" * 63,
-        "uid": "u" * 36,
-        "resourceVersion": "9" * 19,
-        "managedFields": [{"manager": "m", "fieldsV1": {f"f:{number}": {} for number in range(10_000)}}],
-    }
-    spec = {"renewTime": "2026-11-28T13:41:08.123456Z", "leaseDurationSeconds": 40, "holderIdentity": "h" * 100_000}
-    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}
-    kept = wiring._TENANT_TRANSFORMS[LEASES](lease)
-    assert jsonio.weigh(jsonio.dumps(kept)) * 2 < wiring._tenant_weight(Selection(LEASES)) == 8 << 10
 
 
 def kinds(kind: type = ConfigReconciler) -> list[type[Any]]:
@@ -53,6 +38,11 @@ def test_who_is_handed_a_way_to_call_tenants_has_a_lane_for_each() -> None:
     callers = {kind for kind in kinds() if "build_tenant" in inspect.signature(kind.__init__).parameters}
     assert callers == {kind for kind in kinds() if wiring.workers(kind, 16) != 16} == {TenantLink, DpuCredential}
     assert {wiring.workers(kind, 300) for kind in kinds()} == {300}
+
+
+def test_the_controller_that_nobody_waits_for_keeps_few_threads_and_connections() -> None:
+    assert (wiring.workers(DpuNodes, 16), wiring.workers(DpuNodes, 2)) == (4, 2)
+    assert wiring.workers(Hosts, 16) == 16
 
 
 def test_every_key_of_a_tenant_is_of_the_lane_that_its_cluster_is_named_after() -> None:
@@ -69,8 +59,8 @@ def test_reviews_of_those_who_ask_for_metrics_take_no_connection_of_reconcilers(
     wired: Any = object.__new__(wiring._Wiring)
     wired._clock, wired._metrics, wired._infra = clock, metrics, SimpleNamespace(client=client)
     wired._settings = SimpleNamespace(metrics_secure=True, metrics_cert_path=None)
-    assert wired._door().reviewer.judge("token", "/metrics", "get", Stop(clock), peer="p") is Verdict.UNKNOWN_CALLER
-    assert [sent.pool for sent in transport.sent] == [Pool.REVIEWS]
+    assert wired._new_door().reviewer.judge("token", "/metrics", "get", Stop(clock), peer="p") is Verdict.UNKNOWN_CALLER
+    assert [sent.options.pool for sent in transport.sent] == [Pool.REVIEWS]
 
 
 def test_tenants_that_hang_hold_up_no_other() -> None:

@@ -27,7 +27,7 @@ def test_unequal_values_have_other_digests_of_16_digits() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "{'a': 1}", "[1,]", "NaN", b"\xff"])
-def test_what_is_no_json_is_an_error(text: bytes | str) -> None:
+def test_invalid_json_is_an_error(text: bytes | str) -> None:
     with pytest.raises(jsonio.DecodeError):
         jsonio.loads(text)
 

@@ -23,7 +23,7 @@ def test_it_is_set_once_and_stays_set(stop: Stop) -> None:
     assert (stop.is_set(), repr(stop)) == (True, "<Stop set>")
 
 
-def test_waiting_on_what_is_set_returns_at_once(stop: Stop) -> None:
+def test_waiting_on_a_stop_that_is_set_returns_at_once(stop: Stop) -> None:
     stop.set()
     assert stop.wait(None)
 
@@ -34,7 +34,7 @@ def test_waiting_ends_when_it_is_set(stop: Stop, clock: FakeClock) -> None:
     thread.start()
     clock.until_parked(1)
     stop.set()
-    thread.join(5)
+    thread.join(60)
     assert said == [True]
 
 
@@ -47,7 +47,7 @@ def test_waiting_ends_when_the_time_is_up(stop: Stop, clock: FakeClock) -> None:
     clock.until_parked(1)
     assert said == []
     clock.step(1)
-    thread.join(5)
+    thread.join(60)
     assert said == [False]
 
 
@@ -97,7 +97,7 @@ def test_a_child_is_set_with_its_parent(stop: Stop) -> None:
     assert child.is_set()
 
 
-def test_a_child_of_what_is_set_is_set(stop: Stop) -> None:
+def test_a_child_of_a_stop_that_is_set_is_set(stop: Stop) -> None:
     stop.set()
     assert stop.child().is_set()
 
@@ -115,14 +115,14 @@ def test_many_who_set_it_at_once_run_its_callbacks_once(stop: Stop) -> None:
     start = threading.Barrier(8)
 
     def set_it() -> None:
-        start.wait(5)
+        start.wait(60)
         stop.set()
 
     threads = [threading.Thread(target=set_it) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert called == [1]
 
 

@@ -13,12 +13,12 @@ def test_a_quantile_is_a_value_that_was_measured(values: list[float], q: float, 
     assert quantile(values, q) == expected
 
 
-def test_of_a_hundred_values_the_last_but_one_is_the_p99() -> None:
+def test_the_p99_of_a_hundred_values_is_the_last_but_one() -> None:
     values = [float(value) for value in range(1, 101)]
     assert spread(values) == Spread(count=100, median=50.0, p25=25.0, p75=75.0, p99=99.0, worst=100.0)
 
 
-def test_of_nothing_nothing_is_said() -> None:
+def test_an_empty_measurement_has_no_percentiles() -> None:
     with pytest.raises(ValueError, match="no values"):
         quantile([], 0.5)
     assert rate([]) == 0.0

@@ -36,6 +36,7 @@ def test_the_json_holds_all_figures() -> None:
         "value": 0.4567,
         "unit": "",
         "bar": {"most": None, "least": 0.5},
+        "better": "less",
     }
 
 

@@ -18,25 +18,25 @@ from dpunetop.runtime.reading import Waker
 from support.objects import config
 
 
-class Counted(dict[str, Any]):
+class CountedDict(dict[str, Any]):
     """A resource that counts how often anybody looks into it."""
 
     looks = 0
 
     def __getitem__(self, key: str) -> Any:
-        Counted.looks += 1
+        CountedDict.looks += 1
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        Counted.looks += 1
+        CountedDict.looks += 1
         return super().get(key, default)
 
 
-class Shown:
+class ConfigLister:
     """The caches, indexed as the real ones are."""
 
     def __init__(self, *objects: dict[str, Any]) -> None:
-        self.objects: dict[Key, Counted] = {}
+        self.objects: dict[Key, CountedDict] = {}
         self.index: dict[str, dict[str, dict[Key, Obj]]] = {SERVED: {}, WAITING: {}}
         for obj in objects:
             self.put(obj)
@@ -44,7 +44,7 @@ class Shown:
     def put(self, obj: dict[str, Any]) -> None:
         key = key_of(obj)
         self.drop(key)
-        self.objects[key] = Counted(obj)
+        self.objects[key] = CountedDict(obj)
         for name, values in self.index.items():
             for value in CONFIG_INDEXERS[name](obj):
                 values.setdefault(value, {})[key] = self.objects[key]
@@ -81,7 +81,7 @@ NOBODY = Waker(lambda _: None, Key("", "", ""))
 
 class Judge:
     def __init__(self, *objects: dict[str, Any], without: Collection[str] = ()) -> None:
-        self.shown = Shown(*objects)
+        self.shown = ConfigLister(*objects)
         self.asked: list[str] = []
         self.woken: list[Key] = []
         self.known: set[str] = set()
@@ -118,7 +118,7 @@ def test_the_other_of_two_is_told_who_has_won_and_the_winner_is_looked_at() -> N
     assert judge.woken == [key_of(A)]
 
 
-def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_show_that_it_is_served() -> None:
+def test_an_admitted_config_stays_admitted_when_an_older_one_appears_before_the_caches_show_it_as_served() -> None:
     judge = Judge(B)
     assert judge(B) is None
     judge.shown.put(A)
@@ -128,7 +128,7 @@ def test_who_has_heard_yes_keeps_it_though_an_older_one_shows_before_the_caches_
 
 
 @pytest.mark.parametrize("end", ["gone", "made anew", "terminating", "without rights"])
-def test_a_promise_to_one_that_cannot_be_served_any_more_is_void(end: str) -> None:
+def test_an_admission_ends_when_its_config_can_no_longer_be_served(end: str) -> None:
     judge = Judge(B)
     assert judge(B) is None
     judge.shown.put(A)
@@ -182,7 +182,7 @@ CROWDS = {
 
 @pytest.mark.parametrize(("crowd", "without"), CROWDS.values(), ids=CROWDS)
 @pytest.mark.parametrize("backwards", [False, True], ids=["the oldest first", "the youngest first"])
-def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_faster(
+def test_the_cost_of_admission_grows_hardly_faster_than_the_number_of_configs_in_a_namespace(
     crowd: Callable[[int], list[dict[str, Any]]],
     without: Callable[[list[dict[str, Any]]], Collection[str]],
     backwards: bool,
@@ -190,10 +190,10 @@ def test_what_judging_a_crowd_costs_in_all_grows_with_its_number_and_hardly_fast
     def steps(number: int) -> int:
         objects = crowd(number)
         judge = Judge(*objects, without=without(objects))
-        Counted.looks = 0
+        CountedDict.looks = 0
         for obj in reversed(objects) if backwards else objects:
             judge(obj)
-        return Counted.looks + len(judge.asked)
+        return CountedDict.looks + len(judge.asked)
 
     few, lots = steps(100), steps(1600)
     assert few > 0

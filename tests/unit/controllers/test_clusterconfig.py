@@ -40,10 +40,10 @@ from dpunetop.kube.plan import Emit
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import OpenGate
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Readings, Waker
+from dpunetop.runtime.reading import DynamicWatches, NotEngaged, NotSynced, Waker
 from support.clock import FakeClock
 from support.objects import NAMESPACE, condition, config
-from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedReadings, executor_over
+from support.scriptedcluster import Fuse, ScriptedCluster, ScriptedWatches, executor_over
 
 TENANT = f"tenant/{NAMESPACE}/sample"
 OWNER = owner_hash("infra-uid", NAMESPACE, "sample")
@@ -59,7 +59,7 @@ FINALIZER_IS_OURS = {
 VALID = condition("CredentialsValid", "True", "Verified")
 
 
-class Blind(ScriptedReadings):
+class Blind(ScriptedWatches):
     """Caches of infra alone."""
 
     def get(self, cluster: str, selection: Selection, namespace: str, name: str) -> dict[str, Any] | None:
@@ -88,10 +88,10 @@ class World:
         self.infra.put(SECRETS, ours(TENANT_KUBECONFIG, NAMESPACE, annotations=note))
         for resource, namespace in OURS:
             self.tenant.put(resource, ours(DPU_ACCOUNT, namespace))
-        readings = (Blind if blind else ScriptedReadings)(self.infra, self.tenant)
-        executor = executor_over(readings.clusters.__getitem__, OpenGate(), clock)
+        watches = (Blind if blind else ScriptedWatches)(self.infra, self.tenant)
+        executor = executor_over(watches.clusters.__getitem__, OpenGate(), clock)
         self.controller = ClusterConfig(Installation(None, "ovn", None, "dpunetop"), executor)
-        self.controller.read_through(cast(Readings, readings))
+        self.controller.read_through(cast(DynamicWatches, watches))
         self.inquiries = Inquiries()
 
     def once(self) -> float | None:
@@ -228,11 +228,11 @@ def beginning(allowed: bool) -> tuple[World, Asked, FakeClock]:
     rights = NamespaceRights(world.inquiries, lambda: cast(Client, asked), clock)
     world.infra.put(DPUCLUSTERCONFIGS, new())
     installation = Installation(None, "ovn", None, "dpunetop", has_rights=rights.has)
-    readings, executor = world.controller._readings, world.controller._executor
+    watches, executor = world.controller._watches, world.controller._executor
     admissions = Admissions(rights.look, rights.has, lambda _: None)
     world.controller = ClusterConfig(installation, executor, admissions, rights.again_seconds)
-    assert readings is not None
-    world.controller.read_through(readings)
+    assert watches is not None
+    world.controller.read_through(watches)
     return world, asked, clock
 
 

@@ -20,7 +20,7 @@ ESTABLISHED = {
 NOT_YET = {"metadata": {"name": "dpuclusterconfigs.dpu.openshift.io"}, "status": {"conditions": None}}
 
 
-class Hold:
+class FakeHandle:
     def __init__(self, cluster: Cluster, selection: Selection) -> None:
         self.cluster, self.selection = cluster, selection
         self.lister = self
@@ -44,9 +44,11 @@ class Cluster:
         self.objects: list[Obj] = []
         self.judged: list[Key] = []
 
-    def hold(self, selection: Selection, handler: Handler, on_synced: Callable[[], None] = lambda: None) -> Hold:
+    def share_informer(
+        self, selection: Selection, handler: Handler, on_synced: Callable[[], None] = lambda: None
+    ) -> FakeHandle:
         self.handlers[selection] = handler, on_synced
-        return Hold(self, selection)
+        return FakeHandle(self, selection)
 
     def shows(self, selection: Selection, obj: dict[str, Any]) -> None:
         self.handlers[selection][0](Change(None, obj, False))

@@ -24,6 +24,7 @@ from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, INFRA, NODES, Key, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
+from dpunetop.runtime.executor import BEHIND_SECONDS
 from support.rosters import member
 from support.scripteddrain import DPU, HOST, World
 
@@ -35,7 +36,7 @@ DEFINITION = {
 }
 
 
-class Hold:
+class FakeHandle:
     """The cache of a selection, as full as the cluster is."""
 
     def __init__(self, bed: Bed, selection: Selection, handler: Callable[[Change], None]) -> None:
@@ -50,6 +51,8 @@ class Hold:
         return self.trouble is None
 
     def get(self, namespace: str, name: str) -> Any:
+        if (namespace, name) in self.bed.outdated:
+            return kept(self.bed.outdated[namespace, name])
         found = self.bed.world.infra.shown(DPUNODES, namespace, name)
         return None if found is None else kept(found)
 
@@ -64,8 +67,9 @@ class Bed:
         self.world = World().protected()
         self.world.run_pod("p1", "container-of-b1")
         self.troubles: dict[Any, ApiError] = {}
-        self.holds: list[Hold] = []
+        self.handles: list[FakeHandle] = []
         self.woken = set[Key]()
+        self.outdated: dict[tuple[str, str], Any] = {}  # what the cache shows of objects that are others by now
         self.is_served = served
         self.start()
 
@@ -73,23 +77,23 @@ class Bed:
         """A new process."""
         world = self.world
         world.start()
-        infra = cast(Any, SimpleNamespace(hold=self._hold))
+        infra = cast(Any, SimpleNamespace(share_informer=self._share_informer))
         self.dpu_nodes = DpuNodes(infra, world.drain_store, world.executor, world.clock)
         self.forgotten = set[Key]()
         self.dpu_nodes.connect(self.woken.add, self.forgotten.add)
         world.drain_store.connect(world.woken.add, world.woken.add, self.woken.add)
 
-    def _hold(self, selection: Selection, handler: Any, on_synced: Any, on_trouble: Any) -> Hold:
-        hold = Hold(self, selection, handler)
-        self.holds.append(hold)
-        if hold.trouble is not None:
+    def _share_informer(self, selection: Selection, handler: Any, on_synced: Any, on_trouble: Any) -> FakeHandle:
+        handle = FakeHandle(self, selection, handler)
+        self.handles.append(handle)
+        if handle.trouble is not None:
             self.world.clock.step(0)
             self._late = on_trouble
-            return hold
+            return handle
         if selection.resource == CUSTOMRESOURCEDEFINITIONS and self.is_served:
             handler(Change(None, DEFINITION))
         on_synced()
-        return hold
+        return handle
 
     def settle(self) -> list[str]:
         """Run all until nobody is woken; what was written of DpuNodes."""
@@ -183,6 +187,33 @@ def test_a_change_is_one_write_and_dates_only_what_has_changed() -> None:
     assert bed.condition("Paired") == paired
 
 
+def test_what_is_left_out_because_of_our_own_last_write_is_looked_at_again() -> None:
+    bed = Bed()
+    bed.settle()
+    bed.outdated[NAMESPACE, DPU] = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    bed.world.clock.step(60)
+    bed.world.cordon()
+    assert bed.settle() == [f"status dpunodes/{DPU}"]
+    assert bed.reconciled() == ([], BEHIND_SECONDS)
+    bed.outdated.clear()
+    assert bed.reconciled() == ([], None)
+
+
+def test_one_that_is_deleted_and_is_still_shown_is_looked_at_again() -> None:
+    bed = Bed()
+    bed.settle()
+    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    gone = {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}}
+    bed.world.infra.put(DPUNODES, gone)
+    bed.start()
+    bed.settle()
+    follows = next(each for each in bed.handles[::-1] if each.selection.resource == DPUNODES)
+    follows.handler(Change(None, gone))
+    assert bed.settle() == ["delete dpunodes/d9"]
+    bed.outdated[NAMESPACE, "d9"] = gone
+    assert bed.dpu_nodes.reconcile(Key(INFRA, NAMESPACE, "d9"), Stop()) == BEHIND_SECONDS
+
+
 def test_a_drain_leaves_the_seconds_of_its_steps() -> None:
     bed = Bed()
     bed.settle()
@@ -251,7 +282,7 @@ def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() ->
     bed.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}})
     bed.start()
     bed.settle()
-    follows = next(each for each in bed.holds[::-1] if each.selection.resource == DPUNODES)
+    follows = next(each for each in bed.handles[::-1] if each.selection.resource == DPUNODES)
     follows.handler(Change(None, bed.world.infra.shown(DPUNODES, NAMESPACE, "d9")))
     assert bed.woken == {gone}
     assert bed.settle() == ["delete dpunodes/d9"]
@@ -267,7 +298,7 @@ def test_without_the_definition_nothing_is_written_it_is_told_once_and_it_goes_o
     missing = f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}"
     assert [each["error"] for each in logs if each["event"] == UNSERVED] == [missing]
     assert bed.notes() == []
-    (definition,) = bed.holds
+    (definition,) = bed.handles
     definition.handler(Change(None, DEFINITION))
     assert bed.settle() == MADE
 
@@ -302,7 +333,7 @@ def test_a_right_to_write_that_is_missing_is_told_once_and_again_when_it_is_lost
 def test_when_the_config_is_gone_its_namespace_is_followed_no_more() -> None:
     bed = Bed()
     bed.settle()
-    (follows,) = [each for each in bed.holds if each.selection.resource == DPUNODES]
+    (follows,) = [each for each in bed.handles if each.selection.resource == DPUNODES]
     bed.world.drain_store.drop("tenant/dpu-one/sample")
     bed.dpu_nodes.reconcile(bed.woken.pop(), Stop())
     assert follows.is_released

@@ -45,7 +45,7 @@ def test_a_question_is_asked_once_and_its_answer_wakes_all_who_put_it() -> None:
     assert (desk.asked, sorted(key.name for key in desk.woken)) == (["node/h1"], ["x", "y"])
 
 
-def test_who_puts_it_after_the_answer_has_it_asked_anew() -> None:
+def test_an_inquiry_put_after_the_answer_is_asked_again() -> None:
     desk = Desk()
     for _ in range(2):
         desk.put(desk.one)
@@ -53,7 +53,7 @@ def test_who_puts_it_after_the_answer_has_it_asked_anew() -> None:
     assert desk.asked == ["node/h1"] * 2
 
 
-def test_who_puts_it_while_it_is_asked_is_woken_as_well() -> None:
+def test_an_inquiry_put_while_it_is_being_asked_wakes_its_key_too() -> None:
     desk = Desk()
     desk.inquiries.put(TENANT, QUESTION, lambda: desk.put(desk.two), desk.one)
     desk.run()
@@ -134,10 +134,11 @@ CALLERS = {
     "drain/nodeabsence.py": "inquiry",
     "drain/taskrunner.py": "task",
     "namespacerights.py": "inquiry",
+    "tenant/calls.py": "probe",
+    "tenant/connection.py": "probe",
     "tenant/credential.py": "probe",
     "tenant/identity.py": "probe",
     "tenant/infranetworks.py": "probe",
-    "tenant/link.py": "probe",
     "tenant/tokens.py": "probe",
 }
 """Modules of controllers that have a client, and which step of a pass calls it: none that gathers or decides. A probe

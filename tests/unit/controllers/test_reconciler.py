@@ -16,7 +16,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.controller import Terminal
 from dpunetop.runtime.election.gate import LeadershipLost
 from dpunetop.runtime.executor import Executed, Executor
-from dpunetop.runtime.reading import Reader, Readings
+from dpunetop.runtime.reading import DynamicWatches, Reader
 from support.objects import NAMESPACE, config
 from support.readers import ReadsByName
 
@@ -81,7 +81,7 @@ class Served(ConfigReconciler[str]):
 
 def reconciled(*configs: Any) -> tuple[Served, Notes, float | None]:
     served, notes = Served(), Notes(*configs)
-    served.read_through(cast(Readings, notes))
+    served.read_through(cast(DynamicWatches, notes))
     return served, notes, served.reconcile(KEY, Stop())
 
 
@@ -125,7 +125,7 @@ ROOTS = {
 
 
 @pytest.mark.parametrize(("ours", "theirs", "said", "sibling", "stranger"), ROOTS.values(), ids=ROOTS.keys())
-def test_a_uid_alone_makes_no_two_tenants_one(
+def test_two_tenants_are_one_only_with_the_same_uid_and_root_of_trust(
     ours: str | None, theirs: str | None, said: dict[str, str], sibling: bool, stranger: bool
 ) -> None:
     own, other = (
@@ -144,7 +144,7 @@ def test_a_bug_about_one_is_said_in_its_condition_and_goes_on_to_whoever_counts_
             raise KeyError("\x1b[31m secret")
 
     served, notes = Broken(), Notes(config())
-    served.read_through(cast(Readings, notes))
+    served.read_through(cast(DynamicWatches, notes))
     with pytest.raises(KeyError):
         served.reconcile(KEY, Stop())
     [step] = served.executed[0].steps
@@ -161,7 +161,7 @@ def test_what_belongs_to_the_contract_is_no_bug(passed: Exception) -> None:
             raise passed
 
     served, notes = Passing(), Notes(config())
-    served.read_through(cast(Readings, notes))
+    served.read_through(cast(DynamicWatches, notes))
     with pytest.raises(type(passed)):
         served.reconcile(KEY, Stop())
     assert served.executed == []

@@ -21,7 +21,7 @@ from dpunetop.controllers.ovnkube import OvnKube
 from dpunetop.controllers.reconciler import CONFIG_INDEXERS, ConfigReconciler, Installation
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
-from dpunetop.domain.ovnkube.plan import PodScripts
+from dpunetop.domain.ovnkube.view import PodScripts
 from dpunetop.kube.errors import ApiError, Forbidden, Unreachable
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import labels_of, name_of
@@ -118,7 +118,7 @@ class Pair(ReadsByName):
 def controllers() -> tuple[ConfigReconciler[Any], ...]:
     """Controllers that have seen nothing yet."""
     nobody = cast(Executor, None)
-    return TenantObjects(INSTALLATION, nobody), OvnKube(INSTALLATION, nobody, SCRIPTS, (), FakeClock())
+    return TenantObjects(INSTALLATION, nobody, FakeClock()), OvnKube(INSTALLATION, nobody, SCRIPTS, (), FakeClock())
 
 
 def decided(controller: ConfigReconciler[Any], reader: Pair, wanted: DpuClusterConfig) -> Plan | str:

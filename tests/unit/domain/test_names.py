@@ -15,7 +15,7 @@ from dpunetop.domain.names import (
 from dpunetop.domain.pairing.envfile import is_node_name
 
 
-def test_the_owner_is_the_same_for_a_config_made_anew() -> None:
+def test_the_owner_is_the_same_for_a_config_that_is_created_again() -> None:
     assert owner_hash("uid-1", "ns", "name") == owner_hash("uid-1", "ns", "name")
 
 

@@ -22,9 +22,21 @@ from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.hostconfig import machineconfig
 from dpunetop.domain.ovnkube import copies, databases, unready
 from dpunetop.domain.pairing import entries
-from dpunetop.domain.reasons import CONDITIONS, DPU_NODE_CONDITIONS, REASONS, Gravity, event, good_event, meaning
-from dpunetop.domain.tenant.kubeconfig import Rejection
+from dpunetop.domain.reasons import (
+    CONDITIONS,
+    DPU_NODE_CONDITIONS,
+    REASONS,
+    Gravity,
+    event,
+    good_event,
+    meaning,
+    reason_of,
+    server_reason,
+)
+from dpunetop.domain.tenant.kubeconfigmodel import Rejection
+from dpunetop.domain.tenant.link import ANOTHER_CLUSTER, ANSWERED
 from dpunetop.kube import keys
+from dpunetop.kube.errors import Unreachable, error_from_status
 from dpunetop.kube.keys import INFRA, NODES, Resource
 from support.outside import CAMEL_CASE
 from support.sources import tree_of
@@ -97,7 +109,7 @@ OTHERS: dict[str, frozenset[str]] = {
             "Working",
         }
     ),
-    "why a tenant does not answer, within messages": frozenset({"Refused", "Reset", "Timeout", "TooLarge"}),
+    "why a tenant does not answer, within messages": frozenset({"TooLarge"}),
     "what the operator finds out, not told under this word": frozenset({"Migrating", "Multi", "OpenShift"}),
 }
 """Words of the form of a reason that are none, by what they are."""
@@ -118,6 +130,12 @@ def literals(*rooms: str) -> dict[str, set[str]]:
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and CAMEL_CASE.fullmatch(node.value):
                 found.setdefault(node.value, set()).add(path.relative_to(SOURCE).as_posix())
     return found
+
+
+def acronyms() -> Set[str]:
+    """Reasons of failed connections that are no words."""
+    texts = [path.read_text() for path in (SOURCE / "runtime" / "client").rglob("*.py")]
+    return {word for word in ("DNS", "TLS") if any(f'"{word}"' in text for text in texts)}
 
 
 def refused_settings() -> Set[str]:
@@ -146,7 +164,7 @@ def test_what_the_settings_of_a_tenant_are_refused_for_is_in_the_table() -> None
 
 
 def test_each_reason_of_the_table_is_emitted() -> None:
-    emitted = literals("domain", "controllers", "runtime").keys() | refused_settings()
+    emitted = literals("domain", "controllers", "runtime").keys() | refused_settings() | acronyms()
     assert REASONS.keys() - emitted == set()
 
 
@@ -190,7 +208,63 @@ def test_the_search_finds_a_reason_that_is_put_together() -> None:
 
 def test_no_reason_is_made_from_a_name_of_python() -> None:
     paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
-    assert {path.name for path in paths if ".capitalize()" in path.read_text()} == {"kubeconfig.py"}
+    assert {path.name for path in paths if ".capitalize()" in path.read_text()} == {"kubeconfigtree.py"}
+
+
+def connection_failures() -> Set[str]:
+    """What a connection fails with."""
+    trees = [tree_of(path) for path in (SOURCE / "runtime" / "client").rglob("*.py")]
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call) and len(node.args) > 1]
+    reasons = [call.args[1] for call in calls if getattr(call.func, "id", "") == "Unreachable"]
+    return {node.value for node in reasons if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+
+
+def test_whatever_a_connection_fails_with_a_person_has_to_act() -> None:
+    assert {"AddressRefused", "BadAnswer", "DNS", "Refused", "TooLarge"} <= connection_failures()
+    assert {each for each in connection_failures() if meaning(each).gravity is not Gravity.ACTION} == set()
+
+
+@pytest.mark.parametrize("word", sorted(REASONS))
+def test_a_server_that_answers_in_our_words_does_not_say_how_grave_that_is(word: str) -> None:
+    said = reason_of(error_from_status({"reason": word, "message": "no"}, 403))
+    assert meaning(said).gravity is Gravity.ACTION
+    assert said not in {ANSWERED, *ANOTHER_CLUSTER, "NotOurs", "AllReady"}
+    assert said == server_reason(word)
+
+
+@pytest.mark.parametrize("word", ["Forbidden", "Unauthorized", "NotFound", "Invalid", "Expired", "InternalError", "X1"])
+def test_what_a_server_says_in_words_of_its_own_is_told_as_it_is(word: str) -> None:
+    assert reason_of(error_from_status({"reason": word}, 500)) == word
+
+
+def test_what_a_connection_of_ours_failed_with_is_our_word() -> None:
+    assert reason_of(Unreachable(0, "AddressRefused", "loopback")) == "AddressRefused"
+
+
+TOLD = ("Condition", "TenantDenied", "TenantUnanswered")
+
+
+def unsifted(module: ast.Module) -> Iterator[str]:
+    """Where the reason of an error goes into something that is told as a condition."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in (
+            "Condition",
+            "TenantDenied",
+            "TenantUnanswered",
+        ):
+            given = [ast.unparse(each) for each in node.args]
+            yield from (text for text in given if text in ("err.reason", "error.reason", "probe.reason"))
+
+
+def test_no_reason_of_a_server_becomes_one_of_ours_unsifted() -> None:
+    paths = [path for room in ("domain", "controllers") for path in (SOURCE / room).rglob("*.py")]
+    assert [text for path in paths for text in unsifted(tree_of(path))] == []
+
+
+def test_the_search_finds_a_reason_that_is_not_sifted() -> None:
+    assert list(unsifted(ast.parse("TenantDenied(err.reason, err.message); Condition(a, b, reason_of(err), c)"))) == [
+        "err.reason"
+    ]
 
 
 HEALTHY = (
@@ -209,7 +283,7 @@ def test_what_a_healthy_drain_goes_through_is_no_warning(reason: facts.Reason) -
     assert meaning(str(reason)).gravity.event == "Normal"
 
 
-def test_what_is_none_of_ours_is_a_servers_and_to_be_acted_on() -> None:
+def test_a_reason_outside_the_table_is_a_servers_and_asks_for_action() -> None:
     assert meaning("Forbidden").gravity is Gravity.ACTION
 
 
@@ -220,7 +294,7 @@ def makers_of_events(module: ast.Module) -> Iterator[int]:
             yield node.lineno
 
 
-def test_nobody_but_the_table_says_how_grave_an_event_is() -> None:
+def test_only_the_table_says_how_grave_an_event_is() -> None:
     found = {
         f"{path.relative_to(SOURCE)}:{line}"
         for path in SOURCE.rglob("*.py")

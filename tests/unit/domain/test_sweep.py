@@ -113,7 +113,7 @@ def test_a_name_that_is_not_ours_protects_what_has_our_label(resource: Resource)
 
 def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() -> None:
     assert all(INFRA_NAMES[each.resource](each.name) for each in SOURCES)
-    assert all(swept(account.name) for swept in TENANT_NAMES.values() for account in ACCOUNTS.values())
+    assert all(swept(account) for swept in TENANT_NAMES.values() for account in ACCOUNTS.values())
 
 
 def test_the_account_of_all_blockers_stays_while_any_config_lives() -> None:
@@ -284,7 +284,7 @@ def test_a_mark_that_may_be_of_a_config_that_lives_stays(mark: str) -> None:
 
 
 @pytest.mark.parametrize("owner", ["", STRANGER])
-def test_a_host_with_our_marks_in_a_maintenance_of_somebody_else_is_named(owner: str) -> None:
+def test_a_host_with_our_marks_in_another_writers_maintenance_is_named(owner: str) -> None:
     said = said_of_tenant(upkeeps=(upkeep(owner),), hosts=(host({LEFT: GONE}, cordoned=True),))
     assert said.acts == ()
     assert said.kept == (
@@ -292,7 +292,7 @@ def test_a_host_with_our_marks_in_a_maintenance_of_somebody_else_is_named(owner:
     )
 
 
-def test_where_nobody_else_is_a_mark_goes_and_the_earlier_cordon_comes_back() -> None:
+def test_without_another_config_a_mark_is_removed_and_the_earlier_cordon_restored() -> None:
     (back,) = said_of_tenant(hosts=(host({BEFORE: "yes"}),)).acts
     assert isinstance(back.step, Patch)
     assert back.step.patch["spec"] == {"unschedulable": True}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.credential.account import TenantSide, is_allowed
+from dpunetop.domain.credential.account import TenantSide, account_for, is_allowed
 from dpunetop.domain.drain.model.facts import MaintenancePhase
 from dpunetop.domain.drain.model.readers import dpu_node, host_node, maintenance
 from dpunetop.domain.names import (
@@ -55,7 +55,7 @@ def test_an_object_of_any_shape_is_read_as_saying_nothing(seen: dict[str, Any]) 
     assert isinstance(choose_image(ImageView(None, None, "Multi", seen, None)), NoImage)
     for source in SOURCES:
         assert isinstance(copy_of(source, seen, "ns", Owner(config(), "0123")), CopyRefused)
-    assert TenantSide("ovn", seen, None, None).stranger("0123") is not None
+    assert TenantSide(account_for("ovn", None), seen, None, None).stranger("0123") is not None
     assert is_allowed(seen) in (True, False)
 
 

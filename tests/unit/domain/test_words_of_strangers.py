@@ -12,7 +12,7 @@ import pytest
 import dpunetop
 from dpunetop.base.quoting import named, quoted, sentence
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, TenantUnreadable, plan_config
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import confession, report, summary
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
@@ -24,7 +24,8 @@ from dpunetop.domain.drain.report.health import PairState, judge_pairs
 from dpunetop.domain.ovnkube.image import AllowedImages, ImageView, choose_image
 from dpunetop.domain.ovnkube.release import release_of
 from dpunetop.domain.pairing.envfile import EntryRejected, nobodys_keys, parse_entry
-from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected
 from dpunetop.domain.tenant.link import (
     KubeconfigChoice,
     Linked,
@@ -39,6 +40,7 @@ from dpunetop.kube.errors import ApiError, error_from_status
 from dpunetop.kube.keys import INFRA, NODES
 from dpunetop.kube.plan import NOTE_LIMIT, ApplyStatus, Emit, Plan
 from dpunetop.kube.watch import WatchEvent, interpret
+from support.clock import EPOCH
 from support.objects import condition, config
 from support.sources import tree_of
 
@@ -70,6 +72,7 @@ def linked(attempt: Any, text: str) -> Plan:
         kept=Linked("uid", text),
         stored=None,
         field_manager="m",
+        now=EPOCH,
     )
     return plan_link(view)
 
@@ -122,14 +125,14 @@ PRODUCERS: Mapping[str, Callable[[str], Any]] = {
     "an error": lambda text: str(ApiError(0, "R", text)),
     "a status of a server": lambda text: str(error_from_status({"message": text, "reason": text, "code": 500})),
     "a watch event": lambda text: (watched(text, {}), watched("ERROR", {"message": text, "reason": text})),
-    "a report": lambda text: report(INFRA, live(), (Condition("T", "False", "R", text),), "m"),
+    "a report": lambda text: report(live(), (Condition("T", "False", "R", text),), "m"),
     "what a stored condition says": lambda text: summary(
         of(status={"conditions": [condition("McpReady", "False", "Degraded", text)]})
     ),
-    "a confession": lambda text: confession(INFRA, live(), Condition("T", "False", "R", text), "m"),
+    "a confession": lambda text: confession(live(), Condition("T", "False", "R", text), "m"),
     "a host that has not been given back": lambda text: ending(maintenances=(text,)),
     "a host that is led out": lambda text: ending(served=(text,)),
-    "why a tenant is out of sight": lambda text: ending(tenant=OutOfSight(text)),
+    "why a tenant is out of sight": lambda text: ending(tenant=TenantUnreadable(text)),
     "a tenant that does not answer": lambda text: linked(TenantUnanswered("Timeout", text), text),
     "a tenant that refuses": lambda text: linked(TenantDenied("Forbidden", text), text),
     "a tenant that is another": lambda text: linked(WrongCluster("TenantSwapped", text), text),

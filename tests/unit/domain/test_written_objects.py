@@ -22,14 +22,16 @@ from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
-from dpunetop.domain.credential.account import TOKEN_SECONDS, TenantSide
-from dpunetop.domain.credential.plan import CredentialView, Fresh, Minted, TokenRefused, TokenTrial, plan_credential
+from dpunetop.domain.credential.account import TOKEN_SECONDS, TenantSide, account_for
+from dpunetop.domain.credential.facts import CredentialView, Fresh, Minted, TokenRefused, TokenTrial
+from dpunetop.domain.credential.plan import plan_credential
 from dpunetop.domain.hostconfig.plan import HostConfigView, plan_host_config
 from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
 from dpunetop.domain.ovnkube.image import AllowedImages
-from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube.plan import plan_ovnkube
 from dpunetop.domain.ovnkube.topology import Settled, Topology
+from dpunetop.domain.ovnkube.view import InfraObjects, OvnKubeView, PodScripts, TenantSigns
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
 from dpunetop.domain.tenant.link import KubeconfigChoice, Linked, LinkView, TenantDenied, choose, plan_link
@@ -42,6 +44,7 @@ from support.pki import pair
 MARK = "HOSTILE"
 ADMIN_TOKEN = "admins-own-token"
 OWNER = Owner(config(), "0123")
+ACCOUNT = account_for("openshift-ovn-kubernetes", None)
 IMAGE = "registry.example/ovn@sha256:" + "0" * 64
 CONFIG = parse_config(config(image=IMAGE))
 GIVEN = good_kubeconfig(token=ADMIN_TOKEN)
@@ -182,7 +185,7 @@ def ovnkube(text: str, topology: Topology, namespace: str, *containers: str) -> 
             tenant=tenant(text, *containers),
             blind="",
             settled=Settled(topology),
-            stage=stage(text),
+            infra=stage(text),
             claimed=Claims(),
             environment_image=None,
             scripts=SCRIPTS,
@@ -220,7 +223,7 @@ def copies(text: str) -> Plan:
         )
         for source in SOURCES
     )
-    return plan_tenant_objects(TenantObjectsView(CONFIG, OWNER, pairs, None, MANAGER))
+    return plan_tenant_objects(TenantObjectsView(CONFIG, OWNER, pairs, None, MANAGER, EPOCH))
 
 
 def link(text: str) -> Plan:
@@ -230,13 +233,13 @@ def link(text: str) -> Plan:
         "metadata": {"name": text, "labels": {text: text}},
         "data": {"config": base64.b64encode(json.dumps(document).encode()).decode(), text: text},
     }
-    view = LinkView(CONFIG, OWNER, choose(CONFIG, secret, None, OWNER), Linked("uid", None), None, None, MANAGER)
+    view = LinkView(CONFIG, OWNER, choose(CONFIG, secret, None, OWNER), Linked("uid", None), None, None, MANAGER, EPOCH)
     return plan_link(view)
 
 
 def denied(text: str) -> Plan:
     attempt = TenantDenied("Forbidden", "no")
-    return plan_link(LinkView(CONFIG, OWNER, KubeconfigChoice(KUBECONFIG, None), attempt, None, None, MANAGER))
+    return plan_link(LinkView(CONFIG, OWNER, KubeconfigChoice(KUBECONFIG, None), attempt, None, None, MANAGER, EPOCH))
 
 
 def credential(text: str, finding: Any) -> Plan:
@@ -246,15 +249,16 @@ def credential(text: str, finding: Any) -> Plan:
         CredentialView(
             config=CONFIG,
             owner=OWNER,
-            kubeconfig=KUBECONFIG,
+            last_good=KUBECONFIG,
             stored=ours("Secret", names.TENANT_KUBECONFIG, data={}),
             secret=None,
             held=None,
             trial=TokenTrial.UNTRIED,
             finding=finding,
-            tenant=TenantSide("openshift-ovn-kubernetes", dressed, bound, bound),
+            tenant=TenantSide(ACCOUNT, dressed, bound, bound),
             now=EPOCH,
             field_manager=MANAGER,
+            account=ACCOUNT,
         )
     )
 

@@ -39,6 +39,14 @@ def test_each_page_is_in_the_navigation(name: str) -> None:
     assert re.search(rf"[: ]{re.escape(name)}$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_each_page_begins_with_a_sentence_about_it(name: str) -> None:
+    lines = [line for line in (DOCS / name).read_text().splitlines() if line and not line.startswith("<!--")]
+    title, first = lines[:2]
+    assert title.startswith("# ")
+    assert re.match(r"[A-Z*]", first), first
+
+
 def commands(name: str) -> list[str]:
     bodies = [body for _, language, body in FENCE.findall((DOCS / name).read_text()) if language == "console"]
     return [line.strip()[2:] for body in bodies for line in body.splitlines() if line.strip().startswith("$ ")]

@@ -14,7 +14,7 @@ import pytest
 from dpunetop.app.settings import DEFAULT_HEALTH_PORT, DEFAULT_METRICS_PORT, parse_settings
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DeletionPolicy, TopologyChoice
-from dpunetop.domain.credential.account import ACCOUNTS, rights_to_mint
+from dpunetop.domain.credential.account import ACCOUNTS, Account, rights_to_mint
 from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.ovnkube.copies import SOURCES
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS
@@ -169,7 +169,7 @@ def test_in_the_tenant_rights_to_more_rights_are_those_by_name_that_minting_take
     assert sorted((rule["resources"], rule["resourceNames"], rule["verbs"]) for rule in mighty) == [
         (["clusterroles"], [names.DPU_ROLE], ["bind"]),
         (["roles"], [names.DPU_ROLE], ["bind"]),
-        (["serviceaccounts/token"], [who.name for who in ACCOUNTS.values()], ["create"]),
+        (["serviceaccounts/token"], list(ACCOUNTS.values()), ["create"]),
     ]
     own = [rule for role in roles() if of_tenant(role) and not of_dpus(role) for rule in role["rules"]]
     unnamed = [(rule["resources"], set(rule["verbs"])) for rule in own if "resourceNames" not in rule]
@@ -209,11 +209,11 @@ def test_a_dpu_may_in_the_tenant_what_ovnkube_was_seen_to_use_and_nothing_else()
 
 def test_a_tenant_grants_what_minting_and_its_end_take() -> None:
     local, wide = (one(kind, "dpunetop-operator", "config/tenant/*.yaml") for kind in ("Role", "ClusterRole"))
-    for who in ACCOUNTS.values():
-        for right in rights_to_mint(names.OVN_KUBERNETES_NAMESPACE, who):
+    for name in ACCOUNTS.values():
+        for right in rights_to_mint(Account(names.OVN_KUBERNETES_NAMESPACE, name)):
             assert right.verb in verbs(local if right.namespace else wide, right.resource, right.name), right
         for role, resource in ((local, "serviceaccounts"), (local, "rolebindings"), (wide, "clusterrolebindings")):
-            assert verbs(role, resource, who.name) == ALL_OF_ONES_OWN
+            assert verbs(role, resource, name) == ALL_OF_ONES_OWN
 
 
 def test_a_tenant_grants_what_is_read() -> None:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[3]
 NAMED = re.compile(r"`(tests/[a-z0-9_/]+\.py)::(test_[a-z0-9_]+)`")
@@ -51,3 +52,27 @@ def test_every_attack_of_the_bulkheads_is_in_a_row() -> None:
         "test_a_namespace_grants_other_roles_and_narrows",
     }
     assert attacks - {name for _, name in named("docs/security.md")} - about_grants == set()
+
+
+def granted() -> set[tuple[str, str, frozenset[str], str]]:
+    """Each right that the operator is given in a tenant: where, of which kind, by which names, with which verbs."""
+    roles = [
+        role
+        for role in yaml.safe_load_all((ROOT / "deploy" / "tenant-rights.yaml").read_text())
+        if role["kind"] in ("Role", "ClusterRole") and role["metadata"]["name"] == "dpunetop-operator"
+    ]
+    return {
+        (role["kind"], kind, frozenset(rule.get("resourceNames", ())), ", ".join(rule["verbs"]))
+        for role in roles
+        for rule in role["rules"]
+        for kind in rule["resources"]
+    }
+
+
+def test_the_page_lists_each_right_in_a_tenant_and_no_other() -> None:
+    table = (ROOT / "docs" / "security.md").read_text().partition("| where | what | names | verbs | for |\n")[2]
+    rows = [row.strip("| ").split(" | ") for row in table.split("\n\n")[0].splitlines()[1:]]
+    kinds = {"OVN namespace": "Role", "cluster": "ClusterRole"}
+    listed = [(kinds[row[0]], row[1].strip("`"), frozenset(re.findall("`([^`]+)`", row[2])), row[3]) for row in rows]
+    assert set(listed) == granted()
+    assert len(listed) == len(granted()) > 15

@@ -15,6 +15,7 @@ import yaml
 
 from dpunetop.app.settings import parse_settings
 from dpunetop.domain import names
+from dpunetop.sandbox.operatorprocess import IMAGE_ENVIRONMENT
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
@@ -219,6 +220,12 @@ def test_the_images_entrypoint_needs_no_shell_and_names_this_package() -> None:
 def test_python_in_the_image_reads_no_environment_of_its_own() -> None:
     assert "-I" in json.loads(instructions("ENTRYPOINT")[0])
     assert "PYTHON" not in " ".join(instructions("ENV"))
+
+
+def test_the_operator_of_the_sandbox_has_the_environment_of_the_image() -> None:
+    last_stage = CONTAINERFILE.rpartition("\nFROM ")[2]
+    [setting] = re.findall(r"^ENV (.*)$", last_stage, re.MULTILINE)
+    assert dict(word.split("=") for word in setting.split()) == IMAGE_ENVIRONMENT
 
 
 def test_hooks_before_a_commit_are_local_programs_that_are_pinned() -> None:

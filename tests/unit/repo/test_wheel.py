@@ -24,7 +24,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(ROOT / name, tree / name)
     shutil.copytree(ROOT / "src", tree / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", "."]
-    subprocess.run([*build, "."], cwd=tree, check=True, capture_output=True, timeout=50)
+    subprocess.run([*build, "."], cwd=tree, check=True, capture_output=True, timeout=200)
     (wheel,) = tree.glob("*.whl")
     zipfile.ZipFile(wheel).extractall(folder)
     return folder
@@ -44,7 +44,7 @@ def test_the_wheel_holds_each_file_of_the_operator_and_nothing_of_the_sandbox(in
 def test_an_installed_operator_says_where_the_sandbox_is(installed: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", "dpunetop", "sandbox"]
-    said = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, timeout=50)
+    said = subprocess.run(command, cwd=installed, env=environment, capture_output=True, text=True, timeout=200)
     assert (said.returncode, said.stdout) == (2, "")
     assert said.stderr == (
         "dpunetop: the sandbox is not part of the installed package; run `make sandbox` in a checkout of the project\n"

@@ -16,7 +16,8 @@ from dpunetop.kube.requests import Selection
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.informer import Absence, Broken, Informer
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Clusters, Health, Reach
+from dpunetop.runtime.cluster import PROBE_AGAIN_SECONDS, PROBE_SECONDS, Cluster, Health, Reach
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.metrics import Metrics
 from support.clock import EPOCH, FakeClock
 from support.scriptedsource import Hang, LossySource, ScriptedSource, bookmark, obj, pages
@@ -52,13 +53,13 @@ class Probed(threading.Thread):
         done = threading.Event()
         self.source.on_probe = done.set
         self.clock.step(after_seconds)
-        assert done.wait(5)
+        assert done.wait(60)
         self.clock.until_parked(1)
         return self.cluster.health
 
     def end(self) -> None:
         self.stop.set()
-        self.join(5)
+        self.join(60)
         assert not self.is_alive()
 
 
@@ -94,11 +95,11 @@ def test_an_answer_is_kept_as_the_very_object_that_the_cache_shows(begun: Callab
     answer = obj("a", 5, data={"k": "v"})
     answer["metadata"]["managedFields"] = [{"manager": "kubectl"}, {"manager": "dpunetop-drain"}]
     probed, synced = begun(ProbedSource(lists=[pages(10, [jsonio.deep_copy(answer)])])), threading.Event()
-    hold = probed.cluster.hold(MAPS, lambda _: None, synced.set)
-    assert synced.wait(5)
+    handle = probed.cluster.share_informer(MAPS, lambda _: None, synced.set)
+    assert synced.wait(60)
     before = jsonio.deep_copy(answer)
     kept = probed.cluster.kept(CONFIGMAPS, answer)
-    assert kept is hold.lister.get("ns", "a")
+    assert kept is handle.lister.get("ns", "a")
     assert kept["metadata"]["managedFields"] == [{"manager": "dpunetop-drain"}]
     assert answer == before
 
@@ -125,7 +126,7 @@ def test_a_server_that_does_not_answer_is_one_warning_however_much_of_it_is_watc
     with capture_logs() as logs:
         probed = begun(ProbedSource(probes=[REFUSED], lists=[refusing(), refusing()]))
         for namespace in ("a", "b"):
-            probed.cluster.hold(Selection(CONFIGMAPS, namespace), lambda _: None, lambda: None)
+            probed.cluster.share_informer(Selection(CONFIGMAPS, namespace), lambda _: None, lambda: None)
         probed.source.until_asked(4)
         probed.clock.until_parked(2)
     assert len([each for each in logs if each["event"] == "reading failed"]) == 2
@@ -234,9 +235,9 @@ def test_one_selection_has_one_informer_however_many_hold_it(begun: Callable[[An
     probed = begun(ProbedSource(lists=[pages(10, [obj("a", 5)])]))
     told: list[Change] = []
     synced = threading.Event()
-    first = probed.cluster.hold(MAPS, told.append, synced.set)
-    assert synced.wait(5)
-    second = probed.cluster.hold(MAPS, told.append)
+    first = probed.cluster.share_informer(MAPS, told.append, synced.set)
+    assert synced.wait(60)
+    second = probed.cluster.share_informer(MAPS, told.append)
     assert told == [Change(None, obj("a", 5))] * 2
     assert second.has_synced()
     assert second.lister.get("ns", "a") == obj("a", 5)
@@ -252,16 +253,16 @@ def test_an_informer_that_was_released_by_all_is_made_anew_when_wanted_again(beg
     probed = begun(ProbedSource(lists=[pages(10, [obj("a", 5)]), pages(11, [obj("b", 6)])]))
     for name in ("a", "b"):
         synced = threading.Event()
-        hold = probed.cluster.hold(MAPS, lambda _: None, synced.set)
-        assert synced.wait(5)
-        assert hold.lister.get("ns", name) is not None
-        hold.release()
+        handle = probed.cluster.share_informer(MAPS, lambda _: None, synced.set)
+        assert synced.wait(60)
+        assert handle.lister.get("ns", name) is not None
+        handle.release()
 
 
 def test_an_informer_asked_for_by_itself_outlives_its_holds(begun: Callable[[Any], Probed]) -> None:
     probed = begun(ProbedSource(lists=[pages(10, [])]))
     informer = probed.cluster.informer(MAPS)
-    probed.cluster.hold(MAPS, lambda _: None).release()
+    probed.cluster.share_informer(MAPS, lambda _: None).release()
     assert probed.cluster.informer(MAPS) is informer
 
 
@@ -294,13 +295,13 @@ def test_no_thread_and_no_callback_is_left_when_a_cluster_has_ended(begun: Calla
     source = LossySource()
     probed = begun(source)
     told: list[Change] = []
-    hold = probed.cluster.hold(MAPS, told.append)
+    handle = probed.cluster.share_informer(MAPS, told.append)
     source.until_open()
     probed.end()
     source.put("late")
     assert (told, source.open) == ([], 0)
-    probed.cluster.hold(MAPS, told.append)
-    assert (told, hold.has_synced()) == ([], True)
+    probed.cluster.share_informer(MAPS, told.append)
+    assert (told, handle.has_synced()) == ([], True)
 
 
 def test_a_restored_server_is_told_before_its_list_shows(begun: Callable[[Any], Probed]) -> None:
@@ -392,7 +393,7 @@ def test_a_change_of_health_is_heard_with_the_name_of_the_cluster() -> None:
 
     clusters.on_change(hear)
     clusters.engage(made("infra", LossySource(), FakeClock()))
-    assert reached.wait(5)
+    assert reached.wait(60)
     clusters.disengage("infra")
 
 
@@ -405,7 +406,7 @@ def test_stopping_ends_all_clusters_the_last_engaged_first() -> None:
     runner = threading.Thread(target=clusters.run, args=(stop,), name="clusters")
     runner.start()
     stop.set()
-    runner.join(5)
+    runner.join(60)
     assert list(dict.fromkeys(ended)) == ["tenant/a/b", "infra"]  # a last change of health may be among them
     assert repr(clusters) == "<Clusters []>"
 
@@ -427,7 +428,7 @@ def test_an_informer_that_breaks_is_told_and_begun_again_and_ends_nothing(name: 
     clusters, clock, troubles, synced = Clusters(), FakeClock(), list[ApiError | None](), threading.Event()
     source = Bug(lists=[pages(10, [obj("a", 5)])], watches=[[Hang()]])
     cluster = made(name, source, clock)
-    hold = cluster.hold(MAPS, lambda _: None, synced.set, lambda: troubles.append(hold.trouble))
+    handle = cluster.share_informer(MAPS, lambda _: None, synced.set, lambda: troubles.append(handle.trouble))
     with capture_logs() as logs:
         clusters.engage(cluster)
         for _ in range(400):  # it may be hastened by the first probe, or not
@@ -436,8 +437,8 @@ def test_an_informer_that_breaks_is_told_and_begun_again_and_ends_nothing(name: 
             clock.step(1.0)
         source.until_hanging()
     assert [type(each) for each in troubles] == [Broken, Broken, type(None)]
-    assert hold.has_synced()
-    assert [name_of(each) for each in hold.lister.list()] == ["a"]
+    assert handle.has_synced()
+    assert [name_of(each) for each in handle.lister.list()] == ["a"]
     assert sum(line["event"].startswith("an informer ended by an exception") for line in logs) == 2
     assert clusters.names() == [name]
     clusters.disengage(name)

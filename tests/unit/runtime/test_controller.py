@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -44,7 +45,7 @@ class Scripted:
 
     def until(self, passes: int) -> None:
         with self._told:
-            assert self._told.wait_for(lambda: len(self.passes) >= passes, 5)
+            assert self._told.wait_for(lambda: len(self.passes) >= passes, 60)
 
 
 class Bench:
@@ -93,7 +94,7 @@ class Bench:
     def end(self) -> None:
         self.stop.set()
         if self.thread is not None:
-            self.thread.join(5)
+            self.thread.join(60)
             assert not self.thread.is_alive()
 
     def shown(self, metric: str, **labels: str) -> float | None:
@@ -131,11 +132,11 @@ def test_each_added_key_is_reconciled(bench: Bench) -> None:
     assert bench.shown("controller_runtime_max_concurrent_reconciles") == 2
 
 
-def test_there_are_as_many_workers_as_were_ever_busy_at_once_and_one_that_waits(bench: Bench) -> None:
+def test_there_are_as_many_workers_as_were_busy_at_once_and_one_that_waits(bench: Bench) -> None:
     both = threading.Barrier(2)
 
     def with_the_other(_: Stop) -> None:
-        both.wait(5)
+        both.wait(60)
 
     reconciler = Scripted(None, None, with_the_other, with_the_other, None)
     controller = bench.start(reconciler, workers=16)
@@ -147,11 +148,65 @@ def test_there_are_as_many_workers_as_were_ever_busy_at_once_and_one_that_waits(
         assert [t.name for t in threading.enumerate() if t.name.startswith("c-")] == [f"c-{n}" for n in range(workers)]
 
 
+def test_workers_that_had_nothing_to_do_between_two_looks_end_but_for_two(bench: Bench) -> None:
+    reconciler = Hanging()
+    controller = bench.start(reconciler, workers=16)
+    for number in range(1, 3):  # what ended is made again when there is as much to do
+        for key in SLOW:
+            controller.queue.add(key)
+        reconciler.until_begun(number * len(SLOW))
+        reconciler.release.set()
+        reconciler.until_ended(number * len(SLOW))
+        bench.quiet(len(SLOW) + 1)
+        bench.clock.step(0.5)  # until here they were busy
+        bench.quiet(len(SLOW) + 1)
+        bench.clock.step(0.5)
+        until(lambda: len(workers_of_c()) == 2)
+        reconciler.release.clear()
+    reconciler.release.set()
+
+
+def test_workers_that_are_needed_now_and_then_stay(bench: Bench) -> None:
+    reconciler = Hanging()
+    controller = bench.start(reconciler, workers=16)
+    for number in range(1, 4):
+        for key in SLOW:
+            controller.queue.add(key)
+        reconciler.until_begun(number * len(SLOW))
+        before = {worker.ident for worker in workers_of_c()}
+        reconciler.release.set()
+        reconciler.until_ended(number * len(SLOW))
+        bench.quiet(len(SLOW) + 1)
+        bench.clock.step(0.5)
+        bench.quiet(len(SLOW) + 1)
+        assert {worker.ident for worker in workers_of_c()} == before
+        reconciler.release.clear()
+    reconciler.release.set()
+
+
+def test_no_key_is_lost_while_workers_end(bench: Bench) -> None:
+    reconciler = Scripted(None)
+    controller = bench.start(reconciler, workers=16)
+    for number in range(200):
+        controller.queue.thin_out(16)
+        controller.queue.add(Key(INFRA, "ns", str(number)))
+        if number % 10 == 0:
+            bench.clock.step(0.5)
+    reconciler.until(200)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_all_workers_may_be_busy_at_once(bench: Bench) -> None:
     all_of_them = threading.Barrier(2)
 
     def with_the_other(_: Stop) -> None:
-        all_of_them.wait(5)
+        all_of_them.wait(60)
 
     reconciler = Scripted(with_the_other)
     controller = bench.start(reconciler, workers=2)
@@ -295,7 +350,7 @@ def test_each_key_is_looked_at_again_within_the_resync_period_whatever_came_of_i
 
 def test_a_key_whose_pass_takes_longer_than_the_resync_period_is_looked_at_again_too(bench: Bench) -> None:
     go_on = threading.Event()
-    reconciler = Scripted(lambda _: go_on.wait(20) and None, None)
+    reconciler = Scripted(lambda _: go_on.wait(60) and None, None)
     bench.start(reconciler).queue.add(A)
     reconciler.until(1)
     bench.clock.until_parked(1)
@@ -334,7 +389,7 @@ def test_a_key_that_was_looked_at_meanwhile_is_not_due_yet(bench: Bench) -> None
 
 def test_the_resync_of_many_keys_stands_behind_what_is_woken(bench: Bench) -> None:
     go_on = threading.Event()
-    reconciler = Scripted(*[None] * 4, lambda _: go_on.wait(5) and None, None)
+    reconciler = Scripted(*[None] * 4, lambda _: go_on.wait(60) and None, None)
     controller = bench.start(reconciler)
     many = [Key(INFRA, "ns", str(number)) for number in range(4)]
     for key in many:
@@ -494,7 +549,7 @@ def test_after_stop_no_pass_begins_and_the_one_under_way_is_waited_for(bench: Be
     go_on = threading.Event()
 
     def pass_that_takes_long(_: Stop) -> None:
-        assert go_on.wait(5)
+        assert go_on.wait(60)
 
     reconciler = Scripted(pass_that_takes_long)
     controller = bench.start(reconciler)
@@ -562,7 +617,7 @@ def test_a_worker_that_dies_ends_the_controller(bench: Bench) -> None:
 
     bench.start(Scripted(die), workers=3).queue.add(A)
     assert bench.thread is not None
-    bench.thread.join(5)
+    bench.thread.join(60)
     assert [str(err) for err in bench.raised] == ["a worker of controller c died"]
 
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import pytest
@@ -172,6 +173,74 @@ def test_only_so_many_series_are_remembered(book: EventBook) -> None:
     assert len(book) == 4096
 
 
+def test_a_series_has_the_time_of_what_was_seen_first(book: EventBook, clock: FakeClock) -> None:
+    seen = clock.now()
+    book.saw(emit())
+    clock.step(5)
+    book.saw(emit())
+    assert book.take_due()[0].event["eventTime"] == seen.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def test_the_post_of_a_series_names_the_event_that_was_made(book: EventBook, clock: FakeClock) -> None:
+    book.saw(emit())
+    made = book.take_due()[0].event
+    book.saw(emit())
+    clock.step(60)
+    series = book.take_due()[0].event
+    assert series["metadata"] == made["metadata"]
+    assert (series["reason"], series["reportingController"]) == (made["reason"], made["reportingController"])
+
+
+def test_thousands_of_events_that_are_written_are_remembered_in_little_memory(clock: FakeClock) -> None:
+    book = EventBook(clock, "dpunetop", "pod-1")
+    names = [f"bf2-worker-{number}" for number in range(1000)]
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for name in names:
+            note = f"Waiting: the blocker of {name} is to be Ready before its host is served; nothing is to be done"
+            book.saw(Emit(INFRA, NODES, {"metadata": {"name": name, "uid": name}}, "Normal", "Waiting", note))
+            book.take_due()
+        bytes_an_event = (tracemalloc.get_traced_memory()[0] - before) / len(names)
+    finally:
+        tracemalloc.stop()
+    assert bytes_an_event < 600
+
+
+def test_what_was_not_seen_for_ten_minutes_is_forgotten_when_something_else_is_seen(
+    book: EventBook, clock: FakeClock
+) -> None:
+    for number in range(10):
+        book.saw(emit(uid=str(number)))
+    book.take_due()
+    clock.step(599)
+    book.saw(emit(uid="5"))
+    assert len(book) == 10
+    clock.step(1)
+    book.saw(emit(uid="other"))
+    assert len(book) == 2
+
+
+def test_what_is_due_of_a_series_is_written_however_long_that_takes(book: EventBook, clock: FakeClock) -> None:
+    book.saw(emit(uid="a"))
+    clock.step(700)
+    book.saw(emit(uid="b"))
+    assert [post.event["regarding"]["uid"] for post in book.take_due()] == ["a", "b"]
+
+
+class Lost(dict[str, float]):
+    """How many events of each cluster are lost, as a metric has it."""
+
+    def set(self, value: float, *labels: str) -> None:
+        self[labels[0]] = value
+
+    def clear(self, *labels: str) -> None:
+        self.pop(labels[0], None)
+
+
+TENANT = "tenant/n/t"
+
+
 class Server:
     """Notes what it is sent, and fails with what it is told to."""
 
@@ -179,7 +248,9 @@ class Server:
         self.sent: list[tuple[Any, ...]] = []
         self.got_one = threading.Event()
         self.failure: ApiError | None = None
-        self.lost: list[tuple[Any, ...]] = []
+        self.lost = Lost()
+        self.engaged = {INFRA}
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def create(self, resource: Resource, namespace: str, obj: dict[str, Any], timeout_seconds: float) -> None:
         self._take("create", resource, namespace, obj["metadata"]["name"], obj)
@@ -197,6 +268,7 @@ class Server:
 
     def _take(self, *request: Resource | str | dict[str, Any]) -> None:
         self.sent.append(request)
+        self.meanwhile()
         self.got_one.set()
         if self.failure is not None:
             raise self.failure
@@ -210,18 +282,18 @@ def server() -> Server:
 @pytest.fixture
 def running(clock: FakeClock, server: Server) -> Iterator[EventRecorder]:
     def clients(cluster: str) -> Client:
-        if cluster != INFRA:
+        if cluster not in server.engaged:
             raise NotEngaged(cluster)
         return cast(Client, server)
 
-    recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1", lost=lambda *told: server.lost.append(told))
+    recorder = EventRecorder(clients, "dpunetop", clock, instance="pod-1", lost=server.lost)
     stop = Stop()
     thread = threading.Thread(target=recorder.run, args=(stop,), name="events")
     thread.start()
     clock.until_parked(1)
     yield recorder
     stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -229,13 +301,13 @@ def test_an_emitted_event_is_created_and_its_series_patched(
     running: EventRecorder, server: Server, clock: FakeClock
 ) -> None:
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     clock.until_parked(1)
     server.got_one.clear()
     running.emit(emit())
     clock.until_parked(1)
     clock.step(60)
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     (create, *_, event), (patch, resource, namespace, name, body) = server.sent
     assert (create, patch) == ("create", "patch")
     assert (resource, namespace, name) == (EVENTS, "default", event["metadata"]["name"])
@@ -250,13 +322,13 @@ def test_a_refused_event_is_dropped_and_the_next_one_written(
 ) -> None:
     server.failure = failure
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     clock.until_parked(1)
     server.failure = None
     server.got_one.clear()
     clock.step(30)
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     assert [request[0] for request in server.sent] == ["create", "create"]
 
 
@@ -265,23 +337,62 @@ def test_a_refusal_is_known_until_an_event_is_taken_and_what_is_lost_is_counted(
 ) -> None:
     server.failure = Forbidden(403, "Forbidden", "events is forbidden")
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     clock.until_parked(1)
     assert running.refusal(INFRA, "other", "default") == "events is forbidden"
-    assert (running.refusal(INFRA, "other"), server.lost) == ("", [(1, INFRA)])
+    assert (running.refusal(INFRA, "other"), server.lost) == ("", {INFRA: 1})
     server.failure = None
     server.got_one.clear()
     clock.step(30)
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     clock.until_parked(1)
-    assert (running.refusal(INFRA, "default"), len(server.lost)) == ("", 1)
+    assert (running.refusal(INFRA, "default"), server.lost) == ("", {INFRA: 1})
 
 
 def test_an_event_for_a_cluster_that_is_gone_is_dropped(
     running: EventRecorder, server: Server, clock: FakeClock
 ) -> None:
-    running.emit(emit(cluster="tenant/n/t"))
+    running.emit(emit(cluster=TENANT))
     running.emit(emit())
-    assert server.got_one.wait(5)
+    assert server.got_one.wait(60)
     assert len(server.sent) == 1
+    clock.until_parked(1)
+    assert server.lost == {}
+
+
+def test_what_is_known_of_a_cluster_ends_with_it_and_begins_anew_when_it_comes_back(
+    running: EventRecorder, server: Server, clock: FakeClock
+) -> None:
+    def refused() -> None:
+        server.got_one.clear()
+        running.emit(emit(cluster=TENANT, uid=str(len(server.sent))))
+        assert server.got_one.wait(60)
+        clock.until_parked(1)
+
+    server.failure = Forbidden(403, "Forbidden", "events is forbidden")
+    server.engaged.add(TENANT)
+    refused()
+    running.emit(emit(cluster=TENANT, uid="muted"))
+    assert (running.refusal(TENANT, "default"), server.lost) == ("events is forbidden", {TENANT: 1})
+    server.engaged.remove(TENANT)
+    running.forget(TENANT)
+    assert (running.refusal(TENANT, "default"), server.lost) == ("", {})
+    server.engaged.add(TENANT)
+    refused()
+    assert server.lost == {TENANT: 1}
+
+
+def test_an_event_under_way_to_a_cluster_that_goes_meanwhile_leaves_no_number(
+    running: EventRecorder, server: Server, clock: FakeClock
+) -> None:
+    def go() -> None:
+        server.engaged.remove(TENANT)
+        running.forget(TENANT)
+
+    server.engaged.add(TENANT)
+    server.failure, server.meanwhile = Unreachable(0, "Timeout", ""), go
+    running.emit(emit(cluster=TENANT))
+    assert server.got_one.wait(60)
+    clock.until_parked(1)
+    assert server.lost == {}

@@ -17,7 +17,8 @@ from dpunetop.runtime.cache.informer import Absence
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate
 from dpunetop.runtime.events import EventRecorder
-from dpunetop.runtime.executor import BEHIND_SECONDS, SETTLED_SECONDS, STATUS_TRIES, Executed, Executor
+from dpunetop.runtime.executor import BEHIND_SECONDS, STATUS_TRIES, Executed, Executor
+from dpunetop.runtime.writememory import SETTLED_SECONDS
 from support.clock import FakeClock
 
 US = "dpunetop-ovnkube"
@@ -376,6 +377,33 @@ def test_what_would_stay_when_we_give_it_up_is_claimed_once(execute: Callable[..
     [entry] = server.asked[1][1]["metadata"]["managedFields"]
     assert (entry["manager"], entry["fieldsV1"]) == (US, {"f:data": {"f:a": {}, ".": {}, "f:b": {}}})
     assert not execute(replace(whole, live=plain))
+
+
+CONFLICT = Conflict(409, "Conflict", "the object has been modified")
+
+
+@pytest.mark.parametrize("patched", [False, True], ids=["before the claim", "after it"])
+def test_a_claim_that_another_writer_comes_between_is_made_at_the_next_pass(
+    execute: Callable[..., bool], server: Script, patched: bool
+) -> None:
+    before = {"manager": "before-first-apply", "operation": "Update", "apiVersion": "v1"}
+    shadowed, both, plain = stored("8", a="1", b="1"), stored("9", owned=("a", "b"), a="1", b="1"), stored("12", a="1")
+    shadowed["metadata"]["managedFields"].append({**before, "fieldsV1": {"f:data": {".": {}, "f:a": {}, "f:b": {}}}})
+    whole = replace(apply(shadowed, a="1"), ownership=Ownership.WHOLE)
+    server.answers = [shadowed, both, CONFLICT] if patched else [shadowed, CONFLICT]
+    with pytest.raises(Conflict):
+        execute(whole)
+    server.asked.clear()
+    server.answers = [plain] if patched else [shadowed, both, plain]
+    meanwhile = versioned(both if patched else shadowed, "11")
+    assert execute(replace(whole, live=meanwhile))
+    assert [request[0] for request in server.asked][-1] == "apply"
+    assert not execute(replace(whole, live=plain))
+
+
+def versioned(obj: dict[str, Any], version: str) -> dict[str, Any]:
+    """The same after a write of somebody else's field."""
+    return {**obj, "metadata": {**obj["metadata"], "resourceVersion": version}}
 
 
 CHANGES = {

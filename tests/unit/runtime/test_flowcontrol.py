@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dpunetop.runtime.flowcontrol import Backoff, ItemBackoff, TokenBucket, no_rest, rest_after
+from dpunetop.runtime.flowcontrol import Backoff, ItemBackoff, ItemBudgets, TokenBucket, no_rest, rest_after
 from support.clock import FakeClock
 
 
@@ -96,6 +96,37 @@ def test_a_bucket_gives_its_burst_and_then_its_rate() -> None:
     assert [bucket.take() for _ in range(4)] == [True, True, True, False]
     clock.step(0.5)
     assert [bucket.take(), bucket.take()] == [True, False]
+
+
+def test_each_key_has_a_budget_of_its_own_that_gives_its_burst_and_then_its_rate() -> None:
+    clock = FakeClock()
+    budgets: ItemBudgets[str] = ItemBudgets(0.5, 3, 10, clock)
+    assert [budgets.take("a") for _ in range(4)] == [True, True, True, False]
+    assert budgets.take("b")
+    clock.step(0.5)
+    assert [budgets.take("a"), budgets.take("a")] == [True, False]
+
+
+def test_a_budget_that_is_full_again_is_not_kept_and_of_the_others_only_so_many() -> None:
+    clock = FakeClock()
+    budgets: ItemBudgets[int] = ItemBudgets(0.5, 3, 10, clock)
+    for key in range(20):
+        budgets.take(key)
+    assert len(budgets) == 10
+    clock.step(0.5)
+    budgets.take(99)
+    assert len(budgets) == 1
+
+
+@given(st.lists(st.one_of(st.just(None), st.integers(1, 40)), max_size=60), st.integers(1, 5))
+def test_the_budget_of_a_key_is_a_bucket(steps: list[int | None], burst: int) -> None:
+    clock = FakeClock()
+    bucket, budgets = TokenBucket(2.0, burst, clock), ItemBudgets[str](0.5, burst, 10, clock)
+    for eighths in steps:
+        if eighths is None:
+            assert budgets.take("a") == bucket.take()
+        else:
+            clock.step(eighths / 8)
 
 
 class BucketMachine(RuleBasedStateMachine):

@@ -33,7 +33,7 @@ class Bench:
 
     def until(self, event: str) -> None:
         with self._told:
-            assert self._told.wait_for(lambda: event in self.events, 5), self.events
+            assert self._told.wait_for(lambda: event in self.events, 60), self.events
 
     def runs(self, name: str, at_stop: Callable[[], object] = lambda: None) -> Callable[[Stop], None]:
         def run(stop: Stop) -> None:
@@ -58,7 +58,7 @@ class Bench:
 
     def outcome(self) -> Outcome:
         assert self.thread is not None
-        self.thread.join(5)
+        self.thread.join(60)
         assert not self.thread.is_alive(), self.events
         return self.outcomes[0]
 
@@ -70,7 +70,7 @@ def bench() -> Iterator[Bench]:
     bench.stop.set()
     bench.let_go.set()
     if bench.thread is not None:
-        bench.thread.join(5)
+        bench.thread.join(60)
 
 
 def test_groups_start_in_order_and_stop_in_reverse(bench: Bench) -> None:
@@ -100,7 +100,7 @@ def test_a_group_waits_until_the_one_before_it_is_ready(bench: Bench) -> None:
     def sync(_: Stop) -> None:
         bench.until("+caches")
         bench.say("syncing")
-        synced.wait(5)
+        synced.wait(60)
 
     bench.start(bench.group("caches", sync), bench.group("controllers"))
     bench.until("syncing")
@@ -118,7 +118,7 @@ def test_what_never_got_ready_does_not_start_the_next_group(bench: Bench) -> Non
 
 
 def test_a_group_stops_only_when_all_threads_of_the_later_one_have_ended(bench: Bench) -> None:
-    slow = bench.runs("slow", lambda: bench.let_go.wait(5))
+    slow = bench.runs("slow", lambda: bench.let_go.wait(60))
     workers = Group("workers", {"slow": slow, "quick": bench.runs("quick")}, lambda _: bench.until("+slow"))
     bench.start(bench.group("elector"), workers)
     bench.until("+slow")
@@ -164,7 +164,7 @@ def test_lost_leadership_returns_at_once_though_controllers_still_work(bench: Be
         bench.until("+controllers")
         raise LeadershipLost("too late")
 
-    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(5))})
+    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(60))})
     bench.start(bench.group("servers"), Group("elector", {"elector": elector}), busy)
     assert bench.outcome() is Outcome.LEADERSHIP_LOST
     assert "-controllers" not in bench.events
@@ -179,10 +179,10 @@ def test_leadership_lost_while_stopping_returns_at_once_too(bench: Bench) -> Non
 
     def elector(stop: Stop) -> None:
         bench.say("+elector")
-        assert lose.wait(5)
+        assert lose.wait(60)
         raise LeadershipLost("too late")
 
-    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(5))})
+    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(60))})
     bench.start(Group("elector", {"elector": elector}, lambda _: bench.until("+elector")), busy)
     bench.until("+controllers")
     bench.stop.set()
@@ -194,7 +194,7 @@ def test_leadership_lost_while_stopping_returns_at_once_too(bench: Bench) -> Non
 
 
 def test_what_does_not_end_within_the_grace_time_is_left_and_the_lease_is_not_given_back(bench: Bench) -> None:
-    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(5))})
+    busy = Group("controllers", {"controllers": bench.runs("controllers", lambda: bench.let_go.wait(60))})
     elector_stop: list[Stop] = []
 
     def elector(stop: Stop) -> None:
@@ -225,7 +225,7 @@ def test_the_grace_time_is_for_all_groups_together(bench: Bench) -> None:
 
     def still_busy() -> None:
         slowly()
-        bench.let_go.wait(5)
+        bench.let_go.wait(60)
 
     caches = Group("caches", {"caches": bench.runs("caches", still_busy)}, lambda _: bench.until("+caches"))
     bench.start(caches, Group("controllers", {"controllers": bench.runs("controllers", slowly)}))

@@ -14,9 +14,10 @@ from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, SECRETS, Key, Resource, crd_name
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Readings, Unwatched, begin
+from dpunetop.runtime.reading import DynamicWatches, NotEngaged, NotSynced, Reader, Unwatched, begin
 from support.clock import FakeClock
 from support.scriptedsource import Gate, Hang, LossySource, Part, ScriptedSource, modified, obj, pages
 
@@ -31,11 +32,11 @@ class Desk:
 
     def __init__(self, settle: Callable[[Key], None] | None = None) -> None:
         self.clusters = Clusters()
-        self.readings = Readings(self.clusters, self._enqueue, settle)
+        self.watches = DynamicWatches(self.clusters, self._enqueue, settle)
         self._cond = threading.Condition()  # guards _woken and _told
         self._woken: Counter[Key] = Counter()
         self._told: Counter[str] = Counter()
-        self.clusters.on_change(self._tell)  # after the Readings, so that they know already
+        self.clusters.on_change(self._tell)  # after the DynamicWatches, so that they know already
 
     def _tell(self, name: str) -> None:
         with self._cond:
@@ -73,7 +74,7 @@ class Desk:
         """Reconcile until the caches are filled."""
         for _ in range(10):
             try:
-                with self.readings.reading(key) as reader:
+                with self.watches.reading(key) as reader:
                     return what(reader)
             except (NotSynced, NotEngaged):
                 self.until_woken(key)
@@ -116,7 +117,7 @@ def maps(reader: Reader) -> list[str]:
 
 
 def test_a_key_that_came_before_its_cluster_is_woken_when_it_is_engaged(desk: Desk) -> None:
-    with pytest.raises(NotEngaged) as refused, desk.readings.reading(ONE) as reader:
+    with pytest.raises(NotEngaged) as refused, desk.watches.reading(ONE) as reader:
         reader.list(INFRA, MAPS)
     assert refused.value.cluster == INFRA
     source = LossySource()
@@ -129,7 +130,7 @@ def test_a_key_that_came_before_its_cluster_is_woken_when_it_is_engaged(desk: De
 def test_a_cache_that_is_not_filled_refuses_and_wakes_once_it_is(desk: Desk) -> None:
     gate = Gate()
     desk.engage(INFRA, ScriptedSource(lists=[[gate, *pages(10, [obj("a", 5)], [obj("b", 6)])]]))
-    with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
+    with pytest.raises(NotSynced) as refused, desk.watches.reading(ONE) as reader:
         reader.list(INFRA, MAPS)
     assert (refused.value.cluster, refused.value.selection, refused.value.error) == (INFRA, MAPS, None)
     gate.open()
@@ -141,14 +142,14 @@ def test_why_a_cache_cannot_be_filled_is_said_and_wakes(desk: Desk) -> None:
     forbidden = Forbidden(403, "Forbidden", "cannot list")
     gate = Gate()
     desk.engage(INFRA, ScriptedSource(lists=[[gate, forbidden]]))
-    with pytest.raises(NotSynced), desk.readings.reading(ONE) as reader:
+    with pytest.raises(NotSynced), desk.watches.reading(ONE) as reader:
         reader.list(INFRA, MAPS)
     desk.woken(ONE)
     gate.open()
     error = None
     while error is None:  # the cluster's health may wake it, too
         desk.until_woken(ONE)
-        with pytest.raises(NotSynced) as refused, desk.readings.reading(ONE) as reader:
+        with pytest.raises(NotSynced) as refused, desk.watches.reading(ONE) as reader:
             reader.list(INFRA, MAPS)
         error = refused.value.error
     assert error is forbidden
@@ -163,7 +164,7 @@ def test_a_cache_that_may_no_longer_be_watched_is_named_and_wakes_when_that_begi
     desk.woken(ONE)
     refusing.open()
     desk.until_woken(ONE)
-    with desk.readings.reading(ONE) as reader:
+    with desk.watches.reading(ONE) as reader:
         assert maps(reader) == ["a"]
         refusal = reader.refusal()
     assert refusal == Unwatched(INFRA, MAPS, forbidden)
@@ -181,7 +182,7 @@ def test_each_change_wakes_the_keys_that_read_it_and_no_others(desk: Desk) -> No
     source.until_open()
     desk.read(TWO, lambda reader: reader.list(INFRA, OTHERS))
     source.until_open(2)
-    desk.readings.forget(TWO)
+    desk.watches.forget(TWO)
     desk.woken(ONE)
     desk.woken(TWO)
     source.put("a")
@@ -215,7 +216,7 @@ def test_a_second_key_that_reads_a_filled_cache_is_answered_at_once_and_not_woke
     desk.engage(INFRA, source)
     desk.read(ONE, maps)
     desk.woken(TWO)
-    with desk.readings.reading(TWO) as reader:
+    with desk.watches.reading(TWO) as reader:
         assert maps(reader) == ["a"]
     assert desk.woken(TWO) == 0
 
@@ -227,28 +228,28 @@ def test_what_a_later_pass_does_not_read_is_released(desk: Desk) -> None:
     assert "2 informers" in repr(cluster)
     desk.read(ONE, maps)
     assert "1 informers" in repr(cluster)
-    desk.readings.forget(ONE)
+    desk.watches.forget(ONE)
     assert "0 informers" in repr(cluster)
-    assert desk.readings.interested(INFRA) == set()
+    assert desk.watches.interested(INFRA) == set()
 
 
 def test_a_pass_that_failed_releases_nothing(desk: Desk) -> None:
     source = LossySource()
     cluster = desk.engage(INFRA, source)
     desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))
-    with pytest.raises(ZeroDivisionError), desk.readings.reading(ONE):
+    with pytest.raises(ZeroDivisionError), desk.watches.reading(ONE):
         raise ZeroDivisionError
     assert "2 informers" in repr(cluster)
-    assert desk.readings.interested(INFRA) == {ONE}
+    assert desk.watches.interested(INFRA) == {ONE}
 
 
 def test_what_another_key_still_reads_is_kept(desk: Desk) -> None:
     cluster = desk.engage(INFRA, LossySource())
     desk.read(ONE, maps)
     desk.read(TWO, maps)
-    desk.readings.forget(ONE)
+    desk.watches.forget(ONE)
     assert "1 informers" in repr(cluster)
-    assert desk.readings.interested(INFRA) == {TWO}
+    assert desk.watches.interested(INFRA) == {TWO}
 
 
 def test_a_cluster_that_goes_and_another_that_comes_in_its_name_wake_those_who_read_it(desk: Desk) -> None:
@@ -263,7 +264,7 @@ def test_a_cluster_that_goes_and_another_that_comes_in_its_name_wake_those_who_r
     desk.woken(ONE)
     desk.clusters.disengage(TENANT)
     assert desk.woken(ONE) == 1
-    with pytest.raises(NotEngaged), desk.readings.reading(ONE) as reader:
+    with pytest.raises(NotEngaged), desk.watches.reading(ONE) as reader:
         reader.list(TENANT, MAPS)
     desk.engage(TENANT, second)
     desk.until_woken(ONE)
@@ -283,7 +284,7 @@ def test_one_object_is_watched_alone_so_that_rights_by_name_are_enough(desk: Des
     source = LossySource()
     made = source.put("a")
     desk.engage(INFRA, source)
-    assert desk.read(ONE, lambda reader: (reader.one(INFRA, CONFIGMAPS, "ns", "a"), reader.asked)) == (
+    assert desk.read(ONE, lambda reader: (reader.one(INFRA, CONFIGMAPS, "ns", "a"), reader.dependencies)) == (
         made,
         {(INFRA, Selection(CONFIGMAPS, "ns", "metadata.name=a"), ("", "ns", "a"))},
     )
@@ -310,7 +311,7 @@ def test_a_tenant_that_comes_and_goes_while_it_is_read_neither_blocks_nor_answer
         while not over.is_set():
             before = current[0]
             try:
-                with desk.readings.reading(key) as reader:
+                with desk.watches.reading(key) as reader:
                     seen = sorted(o["metadata"]["name"] for o in reader.list(TENANT, MAPS))
             except (NotSynced, NotEngaged):
                 continue
@@ -329,7 +330,7 @@ def test_a_tenant_that_comes_and_goes_while_it_is_read_neither_blocks_nor_answer
         current[0] = next(turns)
     over.set()
     for worker in workers:
-        worker.join(5)
+        worker.join(60)
     assert wrong == []
 
 
@@ -381,7 +382,7 @@ def test_what_thousands_of_keys_read_is_remembered_in_little_memory(desk: Desk) 
     names = [f"dpu-{number}" for number in range(200)]
 
     def look(name: str) -> None:
-        with desk.readings.reading(Key(INFRA, "host", name)) as reader:
+        with desk.watches.reading(Key(INFRA, "host", name)) as reader:
             for kind in "abcdefgh":
                 reader.get(INFRA, Selection(CONFIGMAPS, "ns"), "ns", f"{kind}-{name}")
 
@@ -406,7 +407,7 @@ def test_a_part_that_many_read_wakes_them_all_and_those_alone_who_still_do(desk:
     for key in keys:
         desk.read(key, lambda reader: reader.get(INFRA, MAPS, "ns", "a"))
     for key in keys[:3]:
-        desk.readings.forget(key)
+        desk.watches.forget(key)
     for key in (ONE, *keys):
         desk.woken(key)
     source.put("a", color="red")
@@ -418,10 +419,10 @@ def test_a_part_that_many_read_wakes_them_all_and_those_alone_who_still_do(desk:
 def test_caches_that_a_pass_begins_together_are_filled_without_waiting_for_each_other(desk: Desk) -> None:
     gates = Gate(), Gate()
     desk.engage(INFRA, ScriptedSource(lists=[[gate, *pages(10, [obj("a", 5)])] for gate in gates]))
-    with desk.readings.reading(ONE) as reader:
+    with desk.watches.reading(ONE) as reader:
         begin(lambda: reader.list(INFRA, MAPS), lambda: reader.list(INFRA, OTHERS))
-    wants, _ = desk.readings._asks[ONE]
-    assert {selection for _, selection in wants} == {MAPS, OTHERS}
+    targets, _ = desk.watches._dependencies[ONE]
+    assert {selection for _, selection in targets} == {MAPS, OTHERS}
     for gate in gates:
         gate.open()
     desk.read(ONE, lambda reader: (reader.list(INFRA, MAPS), reader.list(INFRA, OTHERS)))

@@ -43,7 +43,7 @@ class Bench:
 
     def join(self) -> None:
         for thread in self.threads:
-            thread.join(5)
+            thread.join(60)
             assert not thread.is_alive()
 
     def shown(self, metric: str) -> float | None:

@@ -79,7 +79,7 @@ def test_of_two_that_ask_at_once_one_builds_and_the_other_waits(
 
     def build(cache: Path, lock: int) -> None:
         building.set()
-        assert waiting.wait(5)
+        assert waiting.wait(60)
         built.append(fill(cache))
 
     def said(text: str) -> None:
@@ -91,9 +91,9 @@ def test_of_two_that_ask_at_once_one_builds_and_the_other_waits(
     monkeypatch.setattr(binaries, "_MODULE", module)
     first = threading.Thread(target=binaries.find, args=({"XDG_CACHE_HOME": str(tmp_path)},), name="first")
     first.start()
-    assert building.wait(5)
+    assert building.wait(60)
     second = binaries.find({"XDG_CACHE_HOME": str(tmp_path)})
-    first.join(5)
+    first.join(60)
     assert built == [second.folder]
 
 

@@ -14,7 +14,7 @@ from dpunetop.kube.errors import Unreachable
 from dpunetop.kube.keys import NODES, PODS
 from dpunetop.kube.requests import get
 from dpunetop.sandbox import cards
-from dpunetop.sandbox.cards import Card
+from dpunetop.sandbox.cards import Row
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
@@ -80,12 +80,12 @@ def test_a_row_says_how_the_nodes_are_and_whether_the_network_works() -> None:
     infra = {path(NODES): [node("dpu-1", cordoned=True, ready=False)], path(PODS, "ns"): [{**POD, "status": READY}]}
     [serving] = cards.of(world(infra, {path(NODES): [node("host-1", cordoned=True)]}))
     [absent] = cards.of(world({path(PODS, "ns"): [POD]}, {}))
-    assert serving == Card("dpu-1", "NotReady, cordoned", "host-1", "Ready, cordoned", "works", "-")
-    assert absent == Card("dpu-1", "absent", "host-1", "absent", "none", "-")
+    assert serving == Row("dpu-1", "NotReady, cordoned", "host-1", "Ready, cordoned", "works", "-")
+    assert absent == Row("dpu-1", "absent", "host-1", "absent", "none", "-")
 
 
 def test_the_plain_table_has_a_head_and_columns_that_line_up() -> None:
-    rows = [Card("dpu-1", "Ready", "host-1", "Ready", "works", "-"), Card("d", "Ready", "h", "Ready", "none", "-")]
+    rows = [Row("dpu-1", "Ready", "host-1", "Ready", "works", "-"), Row("d", "Ready", "h", "Ready", "none", "-")]
     head, first, second = cards.lines(rows)
     assert head.split("  ")[0] == "DPU"
     assert "HOST NODE" in head
@@ -112,7 +112,7 @@ def test_on_a_terminal_nobody_waits_for_a_tenant_that_is_paused(monkeypatch: pyt
 def test_of_a_tenant_that_does_not_answer_that_is_said() -> None:
     stage, paused = world({path(NODES): [node("dpu-1")], path(PODS, "ns"): [{**POD, "status": READY}]}, {}), Paused()
     paused.given_up.set()
-    with cards.Looks(stage.quick_start, stage.infra.admin, paused) as looks:
-        while not looks.newest:
+    with cards.Refresher(stage.quick_start, stage.infra.admin, paused) as refresher:
+        while not refresher.newest:
             threading.Event().wait(0.01)
-    assert looks.newest == [Card("dpu-1", "Ready", "host-1", "no answer", "works", "no answer")]
+    assert refresher.newest == [Row("dpu-1", "Ready", "host-1", "no answer", "works", "no answer")]

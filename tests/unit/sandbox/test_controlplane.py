@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from dpunetop.sandbox.controlplane import ControlPlane, Spec, User, kubeconfig, select_audit_events, token_file
+from dpunetop.sandbox.components import Spec, User, token_file
+from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.controlplanerun import kubeconfig
 
 
 def test_a_kubeconfig_names_one_way_to_one_server() -> None:
@@ -29,27 +29,6 @@ def test_users_of_the_token_file_keep_all_their_groups() -> None:
 
 def test_a_token_is_not_shown() -> None:
     assert "secret" not in repr(User("eve", token="secret"))
-
-
-def event(user: str, verb: str) -> bytes:
-    return json.dumps({"user": {"username": user}, "verb": verb}).encode() + b"\n"
-
-
-@pytest.mark.parametrize(
-    ("user", "verb", "expected"),
-    [
-        (None, None, ["eve get", "eve patch", "bob get"]),
-        ("eve", None, ["eve get", "eve patch"]),
-        (None, "get", ["eve get", "bob get"]),
-        ("bob", "patch", []),
-    ],
-)
-def test_audit_events_are_selected_by_user_and_verb(user: str | None, verb: str | None, expected: list[str]) -> None:
-    refused = b'{"user": {}, "verb": "get"}\n'  # whoever it was, the token was no good
-    log = [event("eve", "get"), event("eve", "patch"), event("bob", "get"), b'{"half of a li']
-    assert list(select_audit_events([refused], "eve", None)) == []
-    found = [f"{e['user']['username']} {e['verb']}" for e in select_audit_events(log, user, verb)]
-    assert found == expected
 
 
 def test_what_was_not_started_has_no_address() -> None:

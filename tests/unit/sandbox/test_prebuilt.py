@@ -86,21 +86,21 @@ def test_any_single_program_that_is_missing_is_built_alone(tmp_path: Path, built
 UNUSABLE = {
     "older than what is built": (
         {**ENVTEST, "kube-apiserver": "Kubernetes v1.36.4"},
-        "its kube-apiserver is v1.36.4, and the kube-controller-manager that is built, v1.37.2, does not go with it",
+        "its kube-apiserver is v1.36.4, and the kube-controller-manager that is built, v1.37.2, does not fit it",
     ),
     "two releases newer than what is built": (
         {**ENVTEST, "kube-apiserver": "Kubernetes v1.39.0"},
-        "its kube-apiserver is v1.39.0, and the kube-controller-manager that is built, v1.37.2, does not go with it",
+        "its kube-apiserver is v1.39.0, and the kube-controller-manager that is built, v1.37.2, does not fit it",
     ),
     "a scheduler for another API server": (
         {"kube-scheduler": "Kubernetes v1.38.0"},
-        "the kube-apiserver that is built is v1.37.2, and its kube-scheduler, v1.38.0, does not go with it",
+        "the kube-apiserver that is built is v1.37.2, and its kube-scheduler, v1.38.0, does not fit it",
     ),
     "a kubectl of long ago": (
         {**ENVTEST, "kubectl": "Client Version: v1.30.0"},
-        "its kube-apiserver is v1.37.1, and its kubectl, v1.30.0, does not go with it",
+        "its kube-apiserver is v1.37.1, and its kubectl, v1.30.0, does not fit it",
     ),
-    "something else under that name": ({**ENVTEST, "etcd": "hello"}, "its etcd does not say which release it is"),
+    "something else under that name": ({**ENVTEST, "etcd": "hello"}, "its etcd prints no release"),
     "nothing": ({}, f"it has none of {', '.join(PROGRAMS)}"),
 }
 
@@ -111,7 +111,7 @@ def test_what_does_not_go_together_is_passed_over_and_said_in_one_line(
 ) -> None:
     cache = fill(binaries.cache_folder({"XDG_CACHE_HOME": str(tmp_path)}), dict.fromkeys(PROGRAMS, "any"))
     assert find(tmp_path, says).folder == cache
-    assert capsys.readouterr().err == f"KUBEBUILDER_ASSETS={tmp_path}/assets is passed over: {why}\n"
+    assert capsys.readouterr().err == f"KUBEBUILDER_ASSETS={tmp_path}/assets is ignored: {why}\n"
     assert built == []
 
 

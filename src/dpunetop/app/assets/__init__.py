@@ -1,6 +1,6 @@
-"""What is shipped as text: read once at the start, passed on as data.
+"""Shipped text files: scripts and manifests, read once at the start and passed on as data.
 
-The text lies in files of its own kind, so that an editor, a linter and a test take it for what it is.
+Each file has its own type, so that editors, linters and tests treat it as such.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ from dpunetop.domain.ovnkube.pod import ContainerScripts
 from dpunetop.kube.meta import Obj
 
 SAMPLE_NAMESPACE, SAMPLE_SECRET = "tenant-cluster-1", "tenant-cluster-1-kubeconf"
-"""Parameters of config/tenant-namespace, as its rendered form has them."""
+"""The parameters of config/tenant-namespace, as its rendered form has them."""
 
 _PLAIN = 0o644
 _EXECUTABLE = 0o755
@@ -55,7 +55,7 @@ def interconnect_scripts() -> InterconnectScripts:
     return InterconnectScripts(
         database=_scripts("ovnkube-ic/database"),
         northd=_scripts("ovnkube-ic/northd"),
-        # Whether it is connected is asked in the same way, wherever its database is.
+        # The probe asks for the connection in the same way, wherever the database is.
         ovn_controller=ContainerScripts(_entry("ovnkube-ic/ovn-controller.sh"), _probe("ovnkube/ovn-controller")),
         ovn_acl_logging=ContainerScripts(_entry("ovnkube-ic/ovn-acl-logging.sh"), ""),
         ovnkube_controller=_scripts("ovnkube-ic/ovnkube-controller", "ovnkube/ovnkube.sh"),
@@ -88,12 +88,12 @@ def operator_manifests() -> tuple[Obj, ...]:
 
 
 def namespace_manifests() -> tuple[Obj, ...]:
-    """What a served namespace gives, for the namespace `SAMPLE_NAMESPACE` and its Secret `SAMPLE_SECRET`."""
+    """The Role and RoleBinding of a served namespace, for `SAMPLE_NAMESPACE` and its Secret `SAMPLE_SECRET`."""
     return _objects("tenant-namespace.yaml")
 
 
 def tenant_manifests() -> tuple[Obj, ...]:
-    """What a tenant gives: a ServiceAccount and its rights, as deploy/tenant-rights.yaml has them."""
+    """The operator's ServiceAccount in a tenant and its permissions, as deploy/tenant-rights.yaml has them."""
     return _objects("tenant-rights.yaml")
 
 

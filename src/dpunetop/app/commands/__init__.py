@@ -1,1 +1,1 @@
-"""Commands for people: what both clusters show, told without an operator and without a write."""
+"""Commands for people: they read both clusters, with or without a running operator, and write nothing."""

@@ -1,4 +1,4 @@
-"""A support archive while it is written: bounded in size, without secrets, and with a list of what is not in it."""
+"""Writes a support archive: bounded in size, without secrets, with a list of what was left out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CUT = "... (the beginning was left out)\n"
 class Archive:
     """A tar.gz.
 
-    Guarantees: every byte that is put in has gone through the scrubber; what would make it too large is left out, and
-        so listed. Readable by its owner alone, once unpacked too.
+    Guarantees: every byte has gone through the scrubber; a file that would make the archive too large is left out and
+        listed. Only its owner can read it, also once unpacked.
     Threads: one.
     """
 
     def __init__(self, tar: tarfile.TarFile, scrubber: Scrubber, folder: str, time: float) -> None:
-        """`time` is what all files bear, in seconds of the epoch."""
+        """`time` is the modification time of all files, in seconds of the epoch."""
         self._tar = tar
         self._scrubber = scrubber
         self._folder = folder
@@ -32,19 +32,19 @@ class Archive:
         self.left_out: list[str] = []
 
     def text(self, path: str, text: str) -> None:
-        """Put a text in; of a long one the end."""
+        """Add a text; of a long one only the end."""
         self._put(path, self._scrubber.text(text))
 
     def document(self, path: str, value: object) -> None:
-        """Put a document in, each of its texts scrubbed for itself."""
+        """Add a document; each of its strings is scrubbed separately."""
         self._put(path, as_text(self._scrubber.tree(value)))
 
     def leave_out(self, what: str, why: str) -> None:
-        """Note that something is not in it."""
+        """Record that something is not in the archive."""
         self.left_out.append(self._scrubber.text(f"{what}: {why}"))
 
     def close(self) -> None:
-        """Add the list of what was left out."""
+        """Add the file left-out.txt."""
         listed = "\n".join(self.left_out) or "nothing"
         self._add("left-out.txt", f"{listed}\n".encode())
 

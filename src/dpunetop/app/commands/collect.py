@@ -1,4 +1,4 @@
-"""The command `collect`: a support archive of both clusters, in which nothing of a Secret is."""
+"""The command `collect`: a support archive of both clusters, without the content of any Secret."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Protocol
 
 from dpunetop import __version__
 from dpunetop.app.commands.archive import Archive
-from dpunetop.app.commands.collected import Where, in_a_namespace, in_no_namespace
+from dpunetop.app.commands.collected import Scope, in_a_namespace, in_no_namespace
 from dpunetop.app.commands.exits import Exit
-from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
+from dpunetop.app.commands.flags import CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.table import find_command
 from dpunetop.app.commands.tenantkubeconfig import new_file
@@ -47,7 +47,7 @@ file left-out.txt in the archive says what is not in it, and why. Look into the 
 
 
 class Read(Protocol):
-    """What is asked of a cluster; see `Client`."""
+    """The reads of a cluster; see `Client`."""
 
     def release(self) -> str:
         """See `Client.release`."""
@@ -63,7 +63,7 @@ class Read(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What is collected of one cluster. The namespaces are those whose pods' logs are read."""
+    """The part of one cluster. The namespaces are those whose pod logs are read."""
 
     folder: str
     client: Read
@@ -73,7 +73,7 @@ class Part:
 
 
 def collect(arguments: Sequence[str]) -> int:
-    """Make the archive; 0: it has all that it should; 3: something was left out."""
+    """Make the archive; 0: it is complete; 3: something was left out."""
     return invoke(parser(), arguments, _body)
 
 
@@ -113,13 +113,13 @@ def _body(invocation: Invocation) -> Exit:
 def _parts(invocation: Invocation, collector: Collector) -> Iterator[Part]:
     infra = invocation.infra()
     configs = collector.all(infra, Selection(names.DPUCLUSTERCONFIGS, invocation.flags.namespace), "infra")
-    operator = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
+    operator = invocation.operator_namespace(infra)
     served = sorted({namespace_of(config) for config in configs} - {operator})
     homes = [
-        (operator, in_a_namespace(Where.OPERATOR, Where.SERVED)),
-        *((home, in_a_namespace(Where.SERVED)) for home in served),
+        (operator, in_a_namespace(Scope.OPERATOR, Scope.SERVED)),
+        *((home, in_a_namespace(Scope.SERVED)) for home in served),
     ]
-    yield Part("infra", infra, in_no_namespace(Where.INFRA), homes)
+    yield Part("infra", infra, in_no_namespace(Scope.INFRA), homes)
     done = set()
     for config in configs:
         given = invocation.flags.tenants.of(namespace_of(config), name_of(config))
@@ -135,15 +135,15 @@ def _tenant(invocation: Invocation, collector: Collector, config: Obj, home: str
     if client is None:
         collector.leave_out(f"the tenant of {whose}", "no --tenant-kubeconfig was given")
         return
-    kinds = in_a_namespace(Where.OVN)
-    yield Part(f"tenant/{whose}", client, in_no_namespace(Where.TENANT), ((home, kinds),))
+    kinds = in_a_namespace(Scope.OVN)
+    yield Part(f"tenant/{whose}", client, in_no_namespace(Scope.TENANT), ((home, kinds),))
 
 
 class Collector:
-    """Reads clusters within `SECONDS`, and puts what they show into an archive.
+    """Reads clusters within `SECONDS` and writes what they show into an archive.
 
-    Guarantees: what cannot be read, or is too much, is listed, and keeps nothing else from being read. Values of the
-        Secrets that are read are held only so that they can be taken out of everything else.
+    Guarantees: an unreadable or too large part is listed and does not stop the others. Values of Secrets are kept only
+        to scrub them from everything else.
     Threads: one.
     """
 
@@ -160,7 +160,7 @@ class Collector:
         self._left_out.append((what, why))
 
     def archive(self, tar: tarfile.TarFile, parts: Sequence[Part], time: float) -> Archive:
-        """The archive, which knows the values of all Secrets that may be read before anything is put into it."""
+        """The archive; it knows the values of all readable Secrets before anything is added."""
         for part in parts:
             for home, kinds in part.namespaces:
                 if SECRETS in kinds:
@@ -171,7 +171,7 @@ class Collector:
         return Archive(tar, Scrubber(values), "dpunetop-support", time)
 
     def put(self, archive: Archive, parts: Sequence[Part]) -> None:
-        """Put in what both clusters show."""
+        """Add the parts of both clusters."""
         releases = {"dpunetop": __version__}
         for part in parts:
             releases[part.folder] = self._release(part)
@@ -230,7 +230,7 @@ class Collector:
             return f"not known: {err.code or err.reason}"
 
     def all(self, client: Read, selection: Selection, folder: str) -> tuple[Obj, ...]:
-        """All objects of a selection, as far as they may and can be read."""
+        """All readable objects of a selection."""
         what, found = f"{folder}: {selection}", list[Obj]()
         if self._is_late(what):
             return ()
@@ -254,10 +254,10 @@ class Collector:
 
 
 def _values(secret: Obj) -> Iterator[str]:
-    """Each value of a Secret, as it is stored and as it is."""
+    """Each value of a Secret, in base64 and decoded."""
     data = secret.get("data")
     for key, stored in data.items() if isinstance(data, dict) else ():
-        if key == "namespace":  # of a token's Secret, and nothing to hide
+        if key == "namespace":  # of a token Secret; not secret
             continue
         yield str(stored)
         with contextlib.suppress(binascii.Error, ValueError):
@@ -265,7 +265,7 @@ def _values(secret: Obj) -> Iterator[str]:
 
 
 def _output(archive: Archive, name: str, invocation: Invocation) -> None:
-    """What another command prints, under the same flags."""
+    """Add the output of another command with the same flags."""
     command = find_command(name)
     if command is None:
         return

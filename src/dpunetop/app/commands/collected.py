@@ -1,4 +1,4 @@
-"""What a support archive takes of each kind that the operator knows, and why it takes nothing of some."""
+"""Which objects of each kind go into a support archive, and why those of some kinds do not."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
 
 
-class Where(Enum):
-    """Where objects are looked for."""
+class Scope(Enum):
+    """Where objects are collected."""
 
     INFRA = "of infra, in no namespace"
     OPERATOR = "in the operator's namespace"
@@ -25,37 +25,37 @@ class Where(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """Objects of a kind that are taken, in those places; with names, those alone."""
+class CollectedKind:
+    """The collected objects of a kind, by place; `only`, if given, by name."""
 
-    where: frozenset[Where]
+    where: frozenset[Scope]
     only: tuple[str, ...] = ()
 
 
-def _taken(*where: Where, only: tuple[str, ...] = ()) -> Taken:
-    return Taken(frozenset(where), only)
+def _collected(*where: Scope, only: tuple[str, ...] = ()) -> CollectedKind:
+    return CollectedKind(frozenset(where), only)
 
 
 _ACCOUNTS = names.DPU_ACCOUNT, names.UPSTREAM_DPU_ACCOUNT
-_HOMES = Where.OPERATOR, Where.SERVED
-COLLECTED: Final[Mapping[Resource, Taken | str]] = {
-    names.DPUCLUSTERCONFIGS: _taken(Where.SERVED),
-    names.DPUNODES: _taken(Where.SERVED),
-    names.MACHINECONFIGPOOLS: _taken(Where.INFRA),
-    names.MACHINECONFIGS: _taken(Where.INFRA),
-    names.NODEMAINTENANCES: _taken(Where.TENANT),
-    names.PODDISRUPTIONBUDGETS: _taken(*_HOMES),
+_HOMES = Scope.OPERATOR, Scope.SERVED
+COLLECTED: Final[Mapping[Resource, CollectedKind | str]] = {
+    names.DPUCLUSTERCONFIGS: _collected(Scope.SERVED),
+    names.DPUNODES: _collected(Scope.SERVED),
+    names.MACHINECONFIGPOOLS: _collected(Scope.INFRA),
+    names.MACHINECONFIGS: _collected(Scope.INFRA),
+    names.NODEMAINTENANCES: _collected(Scope.TENANT),
+    names.PODDISRUPTIONBUDGETS: _collected(*_HOMES),
     names.CLUSTERVERSIONS: "not every tenant has it; doctor.txt tells its release",
     names.NETWORKS: "not every cluster has it; doctor.txt tells its MTU",
-    keys.NODES: _taken(Where.INFRA, Where.TENANT),
+    keys.NODES: _collected(Scope.INFRA, Scope.TENANT),
     keys.NAMESPACES: "those that are looked into are taken beside what is in them",
-    keys.PODS: _taken(*_HOMES, Where.OVN),
-    keys.SECRETS: _taken(*_HOMES, Where.OVN),
-    keys.CONFIGMAPS: _taken(*_HOMES, Where.OVN),
-    keys.SERVICEACCOUNTS: _taken(*_HOMES, Where.OVN),
-    keys.DAEMONSETS: _taken(*_HOMES, Where.OVN),
-    keys.DEPLOYMENTS: _taken(*_HOMES, Where.OVN),
-    keys.LEASES: _taken(Where.OPERATOR, Where.OVN),
+    keys.PODS: _collected(*_HOMES, Scope.OVN),
+    keys.SECRETS: _collected(*_HOMES, Scope.OVN),
+    keys.CONFIGMAPS: _collected(*_HOMES, Scope.OVN),
+    keys.SERVICEACCOUNTS: _collected(*_HOMES, Scope.OVN),
+    keys.DAEMONSETS: _collected(*_HOMES, Scope.OVN),
+    keys.DEPLOYMENTS: _collected(*_HOMES, Scope.OVN),
+    keys.LEASES: _collected(Scope.OPERATOR, Scope.OVN),
     keys.EVENTS: "they are one file for each namespace",
     keys.SERVICECIDRS: "they tell networks of infra and nothing of a DPU",
     keys.ENDPOINTSLICES: "they tell addresses of infra's API servers and nothing of a DPU",
@@ -63,19 +63,19 @@ COLLECTED: Final[Mapping[Resource, Taken | str]] = {
     keys.SUBJECTACCESSREVIEWS: "no server stores them",
     keys.SELFSUBJECTREVIEWS: "no server stores them",
     keys.SELFSUBJECTACCESSREVIEWS: "no server stores them",
-    keys.ROLES: _taken(*_HOMES, Where.OVN),
-    keys.ROLEBINDINGS: _taken(*_HOMES, Where.OVN),
-    keys.CLUSTERROLES: _taken(Where.TENANT, only=(names.DPU_ROLE,)),
-    keys.CLUSTERROLEBINDINGS: _taken(Where.TENANT, only=_ACCOUNTS),
-    keys.CUSTOMRESOURCEDEFINITIONS: _taken(
-        Where.INFRA, only=(keys.crd_name(names.DPUCLUSTERCONFIGS), keys.crd_name(names.DPUNODES))
+    keys.ROLES: _collected(*_HOMES, Scope.OVN),
+    keys.ROLEBINDINGS: _collected(*_HOMES, Scope.OVN),
+    keys.CLUSTERROLES: _collected(Scope.TENANT, only=(names.DPU_ROLE,)),
+    keys.CLUSTERROLEBINDINGS: _collected(Scope.TENANT, only=_ACCOUNTS),
+    keys.CUSTOMRESOURCEDEFINITIONS: _collected(
+        Scope.INFRA, only=(keys.crd_name(names.DPUCLUSTERCONFIGS), keys.crd_name(names.DPUNODES))
     ),
 }
-"""Every kind that the operator knows: what is taken of it, or why nothing is."""
+"""Every kind that the operator knows: what is collected, or why nothing is."""
 
 
-def in_no_namespace(where: Where) -> tuple[Selection, ...]:
-    """What to list there, of `Where.INFRA` or `Where.TENANT`."""
+def in_no_namespace(where: Scope) -> tuple[Selection, ...]:
+    """The selections to list in `Scope.INFRA` or `Scope.TENANT`."""
     return tuple(
         Selection(resource, "", by_name(name) if name else "")
         for resource, taken in _rows(where)
@@ -83,12 +83,12 @@ def in_no_namespace(where: Where) -> tuple[Selection, ...]:
     )
 
 
-def in_a_namespace(*where: Where) -> tuple[Resource, ...]:
-    """The kinds to list in a namespace that is each of these."""
+def in_a_namespace(*where: Scope) -> tuple[Resource, ...]:
+    """The kinds to list in a namespace of these places."""
     return tuple(dict.fromkeys(resource for each in where for resource, _ in _rows(each)))
 
 
-def _rows(where: Where) -> Iterator[tuple[Resource, Taken]]:
+def _rows(where: Scope) -> Iterator[tuple[Resource, CollectedKind]]:
     for resource, taken in COLLECTED.items():
-        if isinstance(taken, Taken) and where in taken.where:
+        if isinstance(taken, CollectedKind) and where in taken.where:
             yield resource, taken

@@ -1,6 +1,6 @@
-"""The command `completion`: what bash, zsh and fish need to complete `dpunetop` and `kubectl dpu`.
+"""The command `completion`: scripts by which bash, zsh and fish complete `dpunetop` and `kubectl dpu`.
 
-What there is to complete is read from the parser of each command, so that a new flag completes as soon as it is there.
+Candidates come from the parser of each command, so that a new flag completes at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ complete -c dpunetop -f -a '(__dpunetop)'
 """
 _SHELLS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 _FILES_TOO = ":0"
-"""What kubectl asks of its plug-ins: files complete what we do not. Source: ShellCompDirectiveDefault of cobra."""
+"""The directive for kubectl: without candidates, complete file names. Source: ShellCompDirectiveDefault of cobra."""
 
 
 def completion(arguments: Sequence[str]) -> int:
@@ -63,25 +63,25 @@ def parser() -> PlainParser:
 
 @dataclass
 class Typed:
-    """What the words before the one that is completed have said."""
+    """The parsed words before the one to complete."""
 
     waiting: argparse.Action | None = None
     """The flag whose value comes next."""
     left: list[argparse.Action] = field(default_factory=list)
-    """Arguments that are still to come."""
+    """Arguments that are not given yet."""
     given: dict[str, str] = field(default_factory=dict)
     """Values of flags, by their destination."""
 
 
 def complete(words: Sequence[str]) -> list[str]:
-    """What the last of the words may become; the words before it are complete. Of `--flag=value` the value alone, as
-    bash and cobra want it."""
+    """The candidates for the last word; the words before it are complete. For `--flag=value` only the value, as bash
+    and cobra expect."""
     *before, last = _split(words) or [""]
     return [each for each in _candidates(before, last) if each.startswith(last)]
 
 
 def _split(words: Sequence[str]) -> list[str]:
-    """The words, each `--flag=value` as two: bash makes three of it, of which the last may be missing."""
+    """The words, with each `--flag=value` as two; bash splits it into three, of which the last may be missing."""
     found: list[str] = []
     for word in words:
         flag, equals, value = word.partition("=")
@@ -124,7 +124,7 @@ def _typed(made: argparse.ArgumentParser, words: Iterable[str]) -> Typed:
 
 
 def _values(action: argparse.Action, typed: Typed) -> Iterable[str]:
-    """Nothing where the shell's own completion of files is to help."""
+    """The values of a flag; empty to let the shell complete file names."""
     if action.choices is not None:
         return [str(each) for each in action.choices]
     from dpunetop.app.commands.suggested import suggested  # it loads what talks to clusters
@@ -133,7 +133,7 @@ def _values(action: argparse.Action, typed: Typed) -> Iterable[str]:
 
 
 def print_completions(arguments: Sequence[str]) -> int:
-    """For the scripts above: one candidate a line."""
+    """Print one candidate per line, for the scripts above."""
     for each in complete(arguments):
         print(each)
     return Exit.GOOD

@@ -1,4 +1,4 @@
-"""The command `doctor`: whether both clusters are as the operator needs them, before and after it is installed."""
+"""The command `doctor`: checks whether both clusters meet the operator's needs, before and after its installation."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from itertools import groupby
 
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.facts import OPERATOR_ACCOUNT, InfraLook, TenantLook, facts, look_at_infra, look_at_tenant
-from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser
+from dpunetop.app.commands.flags import CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.looking import Asked, FactGatherer
-from dpunetop.app.commands.output import Format, Output, Tone
-from dpunetop.base.quoting import sentence
-from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Outcome, Unseen, Verdict, examine
+from dpunetop.app.commands.layout import Tone
+from dpunetop.app.commands.looking import FactGatherer, PreflightClient
+from dpunetop.app.commands.output import Format, Output
+from dpunetop.app.commands.unlooked import next_step
+from dpunetop.domain.doctor.examine import examine
+from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Outcome, Unseen, Verdict
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.kube.errors import ApiError
@@ -40,7 +42,7 @@ _WIDTH = max(len(verdict.value) for verdict in Verdict)
 
 
 def doctor(arguments: Sequence[str]) -> int:
-    """Examine both clusters; 0: in order, 1: something fails, 3: nothing fails, but not all was looked at."""
+    """Check both clusters; 0: all checks pass, 1: a check fails, 3: no check fails, but not all could be made."""
     return invoke(parser(), arguments, _body)
 
 
@@ -66,8 +68,9 @@ def parser() -> CommandParser:
 
 
 def _body(invocation: Invocation) -> Exit:
-    namespace = invocation.flags.operator_namespace or DEFAULT_OPERATOR_NAMESPACE
-    infra = look_at_infra(FactGatherer(invocation.infra(), INFRA), namespace, invocation.given.service_account)
+    client = invocation.infra()
+    namespace = invocation.operator_namespace(client)
+    infra = look_at_infra(FactGatherer(client, INFRA), namespace, invocation.given.service_account)
     wanted = [check for check in CHECKS if check.id in (invocation.given.check or [check.id])]
     outcomes = examine(wanted, views(invocation, infra, namespace))
     report(invocation.out, outcomes)
@@ -75,7 +78,7 @@ def _body(invocation: Invocation) -> Exit:
 
 
 def views(invocation: Invocation, infra: InfraLook, namespace: str) -> list[Facts]:
-    """What was seen, once for each tenant; what no kubeconfig was given for is one that was not looked at."""
+    """The facts, one view per tenant; a tenant without a kubeconfig counts as not looked at."""
     now = datetime.now(UTC)
     return [facts(infra, tenant, now, namespace) for tenant in _tenants(invocation, infra.configs)]
 
@@ -93,7 +96,7 @@ def _tenants(invocation: Invocation, configs: Sequence[Obj]) -> Iterator[TenantL
 
 
 def _place(invocation: Invocation) -> Callable[[Obj], tuple[str, str]]:
-    """By which kubeconfig the tenant of a DpuClusterConfig is looked at, and in which namespace there."""
+    """Maps a DpuClusterConfig to the kubeconfig of its tenant and the namespace of OVN-Kubernetes there."""
 
     def place(config: Obj) -> tuple[str, str]:
         path = invocation.flags.tenants.of(namespace_of(config), name_of(config))
@@ -102,23 +105,23 @@ def _place(invocation: Invocation) -> Callable[[Obj], tuple[str, str]]:
     return place
 
 
-def _seen(client: Asked | None, namespace: str) -> ClusterFacts | Unseen:
+def _seen(client: PreflightClient | None, namespace: str) -> ClusterFacts | Unseen:
     if client is None:
         return _WITHOUT
     try:
         return look_at_tenant(FactGatherer(client, "tenant"), namespace)
     except ApiError as err:
-        return Unseen(f"it does not answer: {err.code or err.reason} {sentence(err.message)}")
+        return Unseen(f"it could not be asked: {err}", next_step(err))
 
 
 def exit_of(outcomes: Sequence[Outcome]) -> Exit:
-    """The exit code: what fails is said before what was not looked at."""
+    """The exit code: a failed check counts before one that could not be made."""
     found = {finding.verdict for outcome in outcomes for finding in outcome.findings}
     return next((_EXITS[each] for each in (Verdict.FAIL, Verdict.NOT_LOOKED_AT) if each in found), Exit.GOOD)
 
 
 def report(out: Output, outcomes: Sequence[Outcome]) -> None:
-    """Print what was found; what is in order in full only with `--output wide`, and in documents."""
+    """Print the findings; passed checks in full only with `--output wide` and in documents."""
     if out.format.is_document:
         out.document({"checks": [_document(outcome) for outcome in outcomes]})
         return
@@ -129,7 +132,7 @@ def report(out: Output, outcomes: Sequence[Outcome]) -> None:
         for each in outcome.findings:
             if each not in told and (each.verdict is not Verdict.OK or out.format is Format.WIDE):
                 _tell(out, each)
-        told.update(outcome.findings)  # what keeps a whole cluster from being looked at is told once
+        told.update(outcome.findings)  # the reason why a whole cluster was not looked at is printed once
     out.line()
     out.line(_summary(outcomes))
 
@@ -137,8 +140,10 @@ def report(out: Output, outcomes: Sequence[Outcome]) -> None:
 def _tell(out: Output, diagnosis: Diagnosis) -> None:
     indent = " " * (_WIDTH + 2)
     out.line(f"{indent}{diagnosis.verdict.value}: {diagnosis.about}: {diagnosis.message}")
+    if diagnosis.concerns:
+        out.line(f"{indent}  concerns {diagnosis.concerns}")
     if diagnosis.mend:
-        out.line(f"{indent}  -> {diagnosis.mend}")
+        out.line(f"{indent}  -> {diagnosis.mend}", Tone.COMMAND)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
@@ -155,7 +160,13 @@ def _document(outcome: Outcome) -> dict[str, object]:
         "looksAt": check.looks_at,
         "verdict": outcome.verdict.value,
         "findings": [
-            {"verdict": each.verdict.value, "about": each.about, "says": each.message, "mend": each.mend}
+            {
+                "verdict": each.verdict.value,
+                "about": each.about,
+                "says": each.message,
+                "concerns": each.concerns,
+                "mend": each.mend,
+            }
             for each in outcome.findings
         ],
     }

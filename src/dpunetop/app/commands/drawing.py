@@ -1,4 +1,4 @@
-"""What the operator would write for a DpuClusterConfig: its reconcilers, again and again, on paper."""
+"""Computes what the operator would write for a DpuClusterConfig: runs its reconcilers until nothing changes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scrip
 from dpunetop.app.commands.clients import ClosedGate
 from dpunetop.app.commands.installed import installation_of, installed_settings
 from dpunetop.app.commands.look import no_client, one_look, pairs_of
-from dpunetop.app.commands.paper import Paper, Written
+from dpunetop.app.commands.paper import DryRunClusters, Written
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.copies import TenantObjects
 from dpunetop.controllers.drain.gather_host import INDEXERS, HostGatherer
@@ -24,14 +24,14 @@ from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.drain.fleet.roster import HostScope
 from dpunetop.domain.drain.host import decide_host
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
-from dpunetop.domain.ovnkube.plan import PodScripts
+from dpunetop.domain.ovnkube.view import PodScripts
 from dpunetop.domain.reasons import CONDITIONS, READY, Gravity, meaning
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import INFRA
 from dpunetop.kube.plan import Step
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
-from dpunetop.runtime.onelook import OneLook
+from dpunetop.runtime.oneshot import OneShotListers
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 _MOST_PASSES = 12
@@ -39,14 +39,14 @@ _MOST_PASSES = 12
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What would be written, in order, and what cannot be known."""
+    """The writes in order, and what cannot be known."""
 
     written: tuple[Written, ...]
     unknown: tuple[str, ...]
 
 
-def draw(paper: Paper, namespace: str, name: str, operator_namespace: str, clock: Clock) -> Drawing:
-    """Let the operator's reconcilers write on paper until nothing changes any more. Raises: ApiError."""
+def draw(paper: DryRunClusters, namespace: str, name: str, operator_namespace: str, clock: Clock) -> Drawing:
+    """Run the operator's reconcilers on paper until nothing changes. Raises: ApiError."""
     troubles: tuple[str, ...] = ()
     for _ in range(_MOST_PASSES):
         painter = _Pass(paper, namespace, name, operator_namespace, clock)
@@ -59,11 +59,11 @@ def draw(paper: Paper, namespace: str, name: str, operator_namespace: str, clock
 class _Pass:
     """One pass of all reconcilers over one state of the paper."""
 
-    def __init__(self, paper: Paper, namespace: str, name: str, operator_namespace: str, clock: Clock) -> None:
+    def __init__(self, paper: DryRunClusters, namespace: str, name: str, operator_namespace: str, clock: Clock) -> None:
         self.troubles: list[str] = []
         self._paper = paper
         self._namespace, self._name = namespace, name
-        self._look = OneLook(paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS})
+        self._look = OneShotListers(paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS})
         reader = self._look.reader()
         settings = installed_settings(reader, operator_namespace)
         installation = installation_of(settings, operator_namespace)
@@ -72,7 +72,7 @@ class _Pass:
         networks = settings.tenant_allowed_cidrs if settings is not None else ()
         self._reconcilers: Sequence[ConfigReconciler[Any]] = (
             HostConfig(installation, executor, host_assets()),
-            TenantObjects(installation, executor),
+            TenantObjects(installation, executor, clock),
             OvnKube(installation, executor, scripts, networks, clock),
         )
         infra = InfraHealth(lambda: None, clock)
@@ -81,7 +81,7 @@ class _Pass:
         self._sources = one_look(_Unconnected(), Inquiries(), no_client, executor, infra, clock)
 
     def run(self) -> bool:
-        """Whether anything has changed."""
+        """Run one pass; return whether anything has changed."""
         changed = False
         for each in (*self._reconcilers, self._pairs):
             for step in self._steps(each):
@@ -91,13 +91,13 @@ class _Pass:
         return changed
 
     def config(self) -> DpuClusterConfig:
-        """The DpuClusterConfig as the paper has it, whatever speaks against it."""
+        """The DpuClusterConfig on paper, even if it would be rejected."""
         live = self._look_anew().one(INFRA, DPUCLUSTERCONFIGS, self._namespace, self._name)
         assert live is not None
         return replace(parse_config(live), refused=None)
 
     def _look_anew(self) -> Reader:
-        return OneLook(self._paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}).reader()
+        return OneShotListers(self._paper.list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS}).reader()
 
     def _steps(self, reconciler: ConfigReconciler[Any]) -> Iterable[Step]:
         config = self.config()
@@ -127,13 +127,13 @@ class _Pass:
 
 
 def _unsaid(config: DpuClusterConfig) -> Iterable[str]:
-    """What keeps something from being written, as conditions say it."""
+    """The conditions that keep something from being written."""
     said = (condition_of(config.live, type_) for type_ in CONDITIONS if type_ != READY)
     return [f"{c['type']}={c['status']} {c['reason']}: {c['message']}" for c in said if c and _keeps_back(c)]
 
 
 def _keeps_back(said: Mapping[str, Any]) -> bool:
-    """Whether it says more than that something takes time."""
+    """Whether the condition says more than that something takes time."""
     is_good = said["status"] == "True" or meaning(said["reason"]).gravity in (Gravity.GOOD, Gravity.PASSING)
     return not is_good
 

@@ -1,4 +1,4 @@
-"""What the exit code of a command says."""
+"""The exit codes of commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Exit(IntEnum):
 
 
 def worst(*found: Exit) -> Exit:
-    """One exit code for several findings: what is wrong is said before what was not looked at."""
+    """One exit code for several findings: a fault counts before an incomplete look."""
     return max(found, key=_WEIGHTS.index, default=Exit.GOOD)
 
 

@@ -1,4 +1,4 @@
-"""What a preflight looks at in both clusters."""
+"""Gathers the facts that the checks of `doctor` judge, in both clusters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 
 from dpunetop.app import assets
 from dpunetop.app.commands.looking import FactGatherer
-from dpunetop.domain.doctor import cluster, rehearsals, tenants
+from dpunetop.base.quoting import quoted
+from dpunetop.domain.doctor import cluster, credentials, rehearsals, tenants
 from dpunetop.domain.doctor.model import ClusterFacts, Facts, Grants, Place, Unseen, annotation
-from dpunetop.domain.doctor.rights import APPLY_TENANT, grants, renamed, role_place, roles_of, user_of
+from dpunetop.domain.doctor.nodes import own_pods
+from dpunetop.domain.doctor.rights import APPLY_TENANT, INSTALL, grants, renamed, role_place, roles_of, user_of
 from dpunetop.domain.names import (
     CLUSTER_NETWORK,
     CLUSTERVERSION,
@@ -28,6 +30,8 @@ from dpunetop.domain.names import (
     NETWORKS,
     NODEMAINTENANCES,
     OPERATOR_LEASE,
+    OVN_CA,
+    OVN_CERT,
     OVN_CONFIG,
     OVN_KUBERNETES_NAMESPACE,
     OVNKUBE_CONFIG,
@@ -53,7 +57,7 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, name_of, namespace_of
+from dpunetop.kube.meta import Obj, name_of, namespace_of, uid_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at
 
@@ -65,7 +69,7 @@ _OUR_KINDS = (DPUCLUSTERCONFIGS, DPUNODES)
 
 @dataclass(frozen=True, slots=True)
 class InfraLook:
-    """What was seen of infra, and what it was judged by."""
+    """The facts of infra, and the parameters of its checks."""
 
     seen: ClusterFacts
     grants: tuple[Grants, ...]
@@ -74,7 +78,7 @@ class InfraLook:
 
 @dataclass(frozen=True, slots=True)
 class TenantLook:
-    """What was seen of a tenant, and what it is judged by; `namespace` is that of its OVN-Kubernetes."""
+    """The facts of a tenant, and the parameters of its checks; `namespace` is that of its OVN-Kubernetes."""
 
     seen: ClusterFacts | Unseen
     namespace: str
@@ -86,7 +90,7 @@ class TenantLook:
 def look_at_infra(looker: FactGatherer, namespace: str, account: str) -> InfraLook:
     """Look at infra. `namespace` is the operator's, `account` its ServiceAccount's name there.
 
-    Raises: ApiError, where infra does not answer at all.
+    Raises: ApiError if infra does not answer.
     """
     looker.meet()
     configs = _infra_kinds(looker)
@@ -94,10 +98,12 @@ def look_at_infra(looker: FactGatherer, namespace: str, account: str) -> InfraLo
     homes = sorted({namespace_of(config) for config in configs})
     for home in homes:
         _served_namespace(looker, home, _secrets(configs, home))
-    given = _infra_grants(namespace, account, configs)
+    given = _infra_grants(_home_of(looker, namespace, account), account, configs)
     looker.ask_rights((each.user, right) for each in given for right in each.rights)
     if looker.serves(cluster.SCC):
         looker.ask_rights(cluster.constraints_rights(namespace, homes))
+    for selection in own_pods(namespace, homes):
+        looker.list(selection)
     _rehearse_pods(looker, namespace, homes)
     return InfraLook(looker.seen(), given, configs)
 
@@ -120,7 +126,9 @@ def _infra_kinds(looker: FactGatherer) -> tuple[Obj, ...]:
 
 def _operator(looker: FactGatherer, namespace: str) -> None:
     looker.get(NAMESPACES, "", namespace)
-    looker.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
+    deployment = looker.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
+    if serving := credentials.serving_secret(deployment):
+        looker.get(SECRETS, namespace, serving)
     looker.get(LEASES, namespace, OPERATOR_LEASE)
     looker.list(Selection(PODDISRUPTIONBUDGETS, namespace))
 
@@ -131,8 +139,9 @@ def _served_namespace(looker: FactGatherer, home: str, secrets: Iterable[str]) -
         looker.get(SECRETS, home, name)
     held = looker.get(SECRETS, home, TENANT_CREDENTIAL)
     if held is not None and not annotation(held, EXPIRES_AT_ANNOTATION):
-        looker.get(SECRETS, home, TENANT_KUBECONFIG)  # what pods hold then is of this one
-    for name in (ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES):
+        looker.get(SECRETS, home, TENANT_KUBECONFIG)  # the pods mount this Secret
+    looker.get(SECRETS, home, OVN_CERT)
+    for name in (ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES, OVN_CA):
         looker.get(CONFIGMAPS, home, name)
     looker.get(DAEMONSETS, home, OVNKUBE_NODE)
 
@@ -142,10 +151,16 @@ def _secrets(configs: Iterable[Obj], home: str) -> list[str]:
     return sorted(name for name in found if isinstance(name, str) and name)
 
 
+def _home_of(looker: FactGatherer, namespace: str, account: str) -> str:
+    """The namespace of the operator's ServiceAccount: the operator's own, unless it runs by hand elsewhere."""
+    homes = dict.fromkeys((namespace, _SHIPPED_NAMESPACE))
+    return next((home for home in homes if looker.get(SERVICEACCOUNTS, home, account) is not None), namespace)
+
+
 def _infra_grants(namespace: str, account: str, configs: Iterable[Obj]) -> tuple[Grants, ...]:
     user, shipped = user_of(namespace, account), (namespace, OPERATOR_ACCOUNT)
     moved = {_SHIPPED_NAMESPACE: namespace}
-    found = list(grants(renamed(assets.operator_manifests(), moved), shipped, user, cluster.INSTALL))
+    found = list(grants(renamed(assets.operator_manifests(), moved), shipped, user, INSTALL))
     places = {(namespace_of(each), name) for each in configs for name in _secrets((each,), namespace_of(each))}
     for home, secret in sorted(places):
         names = {**moved, assets.SAMPLE_NAMESPACE: home, assets.SAMPLE_SECRET: secret}
@@ -169,11 +184,13 @@ def _rehearse_pods(looker: FactGatherer, namespace: str, homes: Iterable[str]) -
 
 
 def _rehearse_pod(looker: FactGatherer, place: Place, account: str, spec: Mapping[str, Any]) -> None:
-    """With the account of the real pod, or before that exists with the namespace's default."""
+    """Rehearse with the real pod's ServiceAccount, or with the namespace's default before it exists."""
     names = (account, "default")
     found = next((name for name in names if looker.get(SERVICEACCOUNTS, place.namespace, name) is not None), None)
     if found is None:
-        looker.not_rehearsed(place, f"namespace {place.namespace} has no ServiceAccount that a dry run could use")
+        why = f"namespace {place.namespace} has no ServiceAccount that a dry run could use"
+        mend = f"kubectl get serviceaccounts --namespace {place.namespace}: its controller makes one named default"
+        looker.not_rehearsed(place, Unseen(why, mend))
     else:
         looker.rehearse(place, rehearsals.pod(place, found, spec))
 
@@ -184,7 +201,7 @@ def _rehearse_pod(looker: FactGatherer, place: Place, account: str, spec: Mappin
 def look_at_tenant(looker: FactGatherer, namespace: str) -> ClusterFacts:
     """Look at a tenant. `namespace` is that of its OVN-Kubernetes.
 
-    Raises: ApiError, where it does not answer at all.
+    Raises: ApiError if it does not answer.
     """
     looker.meet()
     looker.get(NAMESPACES, "", KUBE_SYSTEM)
@@ -212,13 +229,14 @@ def _maintenances(looker: FactGatherer, hosts: Sequence[Obj]) -> None:
     place = tenants.maintenance_rehearsal()
     body = rehearsals.maintenance(place, hosts, under_way)
     if body is None:
-        looker.not_rehearsed(place, "the tenant has no host that is not in maintenance, to try it with")
+        why = "the tenant has no host that is not in maintenance, to try it with"
+        looker.not_rehearsed(place, Unseen(why, "kubectl --kubeconfig TENANT get nodes,nodemaintenances"))
     else:
         looker.rehearse(place, body)
 
 
 def tenant_grants(namespace: str) -> tuple[Grants, ...]:
-    """What deploy/tenant-rights.yaml gives the operator in a tenant. `namespace` is that of OVN-Kubernetes there."""
+    """The permissions of deploy/tenant-rights.yaml. `namespace` is that of OVN-Kubernetes in the tenant."""
     return grants(_tenant_manifests(namespace), (namespace, TENANT_ACCOUNT), "", APPLY_TENANT)
 
 
@@ -230,12 +248,31 @@ def _tenant_manifests(namespace: str) -> tuple[Obj, ...]:
     return renamed(assets.tenant_manifests(), {OVN_KUBERNETES_NAMESPACE: namespace})
 
 
+def _identified(infra: InfraLook, tenant: TenantLook) -> ClusterFacts | Unseen:
+    """What was seen, unless the kubeconfig leads to another cluster: what that has says nothing of the tenant."""
+    seen, chosen = tenant.seen, tenant.configs
+    asking = [each for each in infra.configs if at(each, "spec", "kubeConfigFile")]
+    mine = [each for each in asking if chosen is None or (namespace_of(each), name_of(each)) in chosen]
+    known = {str(at(each, "status", "tenantUID") or "") for each in mine}
+    found = "" if isinstance(seen, Unseen) else _uid(seen)
+    if isinstance(seen, Unseen) or not found or not known or known & {"", found}:
+        return seen
+    where = "it is infra itself" if found == _uid(infra.seen) else "it is another cluster"
+    words = f"no DpuClusterConfig is of the tenant whose namespace {KUBE_SYSTEM} has the UID {quoted(found)}: {where}"
+    return Unseen(words, "give the tenant's kubeconfig: --tenant-kubeconfig NAMESPACE/NAME=PATH")
+
+
+def _uid(seen: ClusterFacts) -> str:
+    found = seen.objects.get(Place(NAMESPACES, "", KUBE_SYSTEM))
+    return "" if found is None or isinstance(found, Unseen) else uid_of(found)
+
+
 def facts(infra: InfraLook, tenant: TenantLook, now: datetime, namespace: str) -> Facts:
-    """What the checks judge. `namespace` is the operator's."""
+    """The facts for the checks. `namespace` is the operator's."""
     shipped = {name_of(obj): obj for obj in assets.operator_manifests()}
     return Facts(
         infra=infra.seen,
-        tenant=tenant.seen,
+        tenant=_identified(infra, tenant),
         now=now,
         namespace=namespace,
         tenant_namespace=tenant.namespace,

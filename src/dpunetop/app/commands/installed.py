@@ -1,4 +1,4 @@
-"""How the operator is set up, as its Deployment shows it: what a look has to be computed with."""
+"""The installed operator's settings, read from its Deployment, since a look must use the same ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CONTAINER = 0
 
 
 def installed_settings(reader: Reader, namespace: str) -> Settings | None:
-    """The settings of the operator that is installed there; None: there is none, or what it is told cannot be read."""
+    """The settings of the operator installed there; None: none is installed, or they cannot be read."""
     try:
         deployment = reader.one(INFRA, DEPLOYMENTS, namespace, DEPLOYMENT)
     except NotSynced:
@@ -27,7 +27,7 @@ def installed_settings(reader: Reader, namespace: str) -> Settings | None:
 
 
 def installation_of(settings: Settings | None, namespace: str) -> Installation:
-    """What controllers are told of it; without settings the defaults count."""
+    """The `Installation` for the controllers; without settings the defaults apply."""
     if settings is None:
         return Installation(None, OVN_KUBERNETES_NAMESPACE, None, namespace)
     return Installation(

@@ -1,4 +1,4 @@
-"""Which collection an object of a file belongs to: those that the operator reads or writes."""
+"""Maps an object from a file to its resource, among those that the operator reads or writes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN: Final = frozenset(_KNOWN.values())
 
 
 def resource_of(obj: Obj) -> Resource:
-    """The collection. Raises: UsageError for one that the operator does not know."""
+    """The resource. Raises: UsageError for one that the operator does not know."""
     known = _KNOWN.get((obj["apiVersion"], obj["kind"]))
     if known is None:
         kind = printable(f"{obj['apiVersion']} {obj['kind']}", 100)

@@ -1,4 +1,4 @@
-"""Looks at one cluster for a preflight, and keeps what was seen beside what was not, and why."""
+"""Gathers the facts of one cluster for `doctor`, and why some could not be gathered."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
+from dpunetop.app.commands.unlooked import next_step
 from dpunetop.base.quoting import sentence
 from dpunetop.domain.credential.account import Right, is_allowed
-from dpunetop.domain.doctor.model import ClusterFacts, Place, Refused, Unseen
+from dpunetop.domain.doctor.model import NOT_ASKED, ClusterFacts, Place, Refused, Unseen
 from dpunetop.domain.doctor.rights import review
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, Resource
@@ -22,8 +23,8 @@ _AT_ONCE = 8
 T = TypeVar("T")
 
 
-class Asked(Protocol):
-    """What a preflight asks of a cluster; see `Client`."""
+class PreflightClient(Protocol):
+    """The requests of a preflight; see `Client`."""
 
     def release(self) -> str:
         """See `Client.release`."""
@@ -45,16 +46,16 @@ class Asked(Protocol):
 
 
 class FactGatherer:
-    """Asks one cluster. What is not permitted, or does not come, is kept as not seen; nothing is raised for it.
+    """Asks one cluster. A forbidden or failed request counts as not seen and raises nothing.
 
-    Guarantees: nothing is written; what is asked is asked once.
+    Guarantees: nothing is written; no request is made twice.
     Threads: one; `ask_rights` uses some of its own, and ends them.
     """
 
-    def __init__(self, client: Asked, cluster: str) -> None:
+    def __init__(self, client: PreflightClient, cluster: str) -> None:
         self._client = client
         self._cluster = cluster
-        self._release: str | Unseen = Unseen("it was not asked for")
+        self._release: str | Unseen = NOT_ASKED
         self._served: dict[Resource, bool | Unseen] = {}
         self._lists: dict[Selection, tuple[Obj, ...] | Unseen] = {}
         self._objects: dict[Place, Obj | Unseen | None] = {}
@@ -62,7 +63,7 @@ class FactGatherer:
         self._rehearsed: dict[Place, Refused | Unseen | None] = {}
 
     def meet(self) -> str:
-        """The release of the API server. Raises: ApiError, where the cluster or the credential is of no use."""
+        """The release of the API server. Raises: ApiError if the cluster or the credential is unusable."""
         try:
             self._release = self._client.release()
         except (Unauthorized, Unreachable):
@@ -72,12 +73,12 @@ class FactGatherer:
         return self._release if isinstance(self._release, str) else ""
 
     def serves(self, resource: Resource) -> bool:
-        """Whether the API server knows a resource; False too if it does not say."""
+        """Whether the API server serves a resource; also False if it does not answer."""
         self._served[resource] = known = _asked(lambda: self._client.serves(resource))
         return known is True
 
     def list(self, selection: Selection) -> tuple[Obj, ...]:
-        """All objects of a selection, as far as they may be seen."""
+        """All readable objects of a selection."""
         pages = _asked(lambda: tuple(self._client.pages(selection, _PAGE)))
         if isinstance(pages, Unseen):
             self._lists[selection] = pages
@@ -86,7 +87,7 @@ class FactGatherer:
         return found
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
-        """One object, if it exists and may be seen."""
+        """One object, if it exists and is readable."""
         place = Place(resource, namespace, name)
         try:
             found: Obj | Unseen | None = self._client.get(resource, namespace, name)
@@ -98,20 +99,21 @@ class FactGatherer:
         return None if isinstance(found, Unseen) else found
 
     def ask_rights(self, asked: Iterable[tuple[str, Right]]) -> None:
-        """Whether each user, the empty one being who looks, has each right."""
+        """Ask whether each user (empty: the caller) has each permission."""
         wanted = [each for each in dict.fromkeys(asked) if each not in self._rights]
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="doctor") as pool:
             answers = pool.map(lambda each: self._may(*each), wanted)
             self._rights.update(zip(wanted, answers, strict=True))
 
     def rehearse(self, place: Place, body: Obj) -> None:
-        """Have the server admit an object without writing it."""
-        # As a server-side apply, which takes both; without them the refusal would be of RBAC, not of admission.
+        """Send an object through admission by a server-side dry run."""
+        # A server-side apply needs both permissions; without them RBAC would refuse it before admission.
         rights = [Right(verb, place.resource.group, place.resource.plural, "", place.namespace) for verb in _WRITES]
         self.ask_rights(("", right) for right in rights)
         lacking = [str(right) for right in rights if self._rights["", right] is not True]
         if lacking:
-            self._rehearsed[place] = Unseen(f"you may not {' or '.join(lacking)}, which a dry run takes")
+            words = f"you may not {' or '.join(lacking)}, which a dry run takes"
+            self._rehearsed[place] = Unseen(words, _AS_ADMINISTRATOR)
             return
         try:
             self._client.rehearse(place.resource, body, FIELD_MANAGER)
@@ -121,12 +123,12 @@ class FactGatherer:
         except ApiError as err:
             self._rehearsed[place] = Refused(err.message)
 
-    def not_rehearsed(self, place: Place, why: str) -> None:
-        """An object for whose rehearsal something is missing."""
-        self._rehearsed[place] = Unseen(why)
+    def not_rehearsed(self, place: Place, unseen: Unseen) -> None:
+        """Record that an object could not be rehearsed."""
+        self._rehearsed[place] = unseen
 
     def seen(self) -> ClusterFacts:
-        """All of it, up to now."""
+        """The facts gathered so far."""
         return ClusterFacts(
             self._cluster,
             self._release,
@@ -143,6 +145,7 @@ class FactGatherer:
 
 
 _WRITES = ("create", "patch")
+_AS_ADMINISTRATOR = "run it as an administrator of that cluster"
 
 
 def _asked(ask: Callable[[], T]) -> T | Unseen:
@@ -154,5 +157,5 @@ def _asked(ask: Callable[[], T]) -> T | Unseen:
 
 def _unseen(err: ApiError) -> Unseen:
     if isinstance(err, Forbidden):
-        return Unseen(f"it is not permitted: {sentence(err.message)}", "run it as an administrator of that cluster")
-    return Unseen(f"the API server did not say: {err.code or err.reason} {sentence(err.message)}")
+        return Unseen(f"it is not permitted: {sentence(err.message)}", _AS_ADMINISTRATOR)
+    return Unseen(f"the API server did not say: {err.code or err.reason} {sentence(err.message)}", next_step(err))

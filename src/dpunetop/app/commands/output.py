@@ -1,18 +1,19 @@
-"""What a command prints: tables, lines and documents, none of which a terminal obeys."""
+"""The output of a command: tables, lines and documents, free of foreign control sequences."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any, TextIO
 
 import yaml
 
+from dpunetop.app.commands.layout import Cell, Table, Tone, folded, laid_out
+
 _CONTROL = re.compile(r"[^\x20-\x7e]+")
-_GAP = "  "
 
 
 class Format(StrEnum):
@@ -29,112 +30,58 @@ class Format(StrEnum):
         return self in (Format.JSON, Format.YAML)
 
 
-class Tone(Enum):
-    """What a piece of text says beside its words: a style of `rich`, and the ANSI code of the same colour."""
-
-    PLAIN = ("", "")
-    GOOD = ("green", "32")
-    WARN = ("yellow", "33")
-    BAD = ("bold red", "1;31")
-    DIM = ("dim", "2")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One cell of a table."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column; `is_wide`: shown with `--output wide` alone."""
-
-    title: str
-    is_wide: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Columns and rows; each row has a cell for each column."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
 class Output:
     """Prints to one stream.
 
-    Guarantees: whatever the text is, only printable ASCII and our own colours leave, and colours only if asked for; a
-        document keeps each character of what it holds, as an escape where a terminal might obey it.
+    Guarantees: only printable ASCII and our own colours are printed, colours only if requested; a document keeps each
+        character of its values, as an escape if it is a control character.
     Threads: one.
     """
 
     def __init__(self, stream: TextIO, form: Format, has_colour: bool, is_terminal: bool) -> None:
-        """On a terminal tables are drawn by `rich` if it is installed, and fold their cells to the terminal's width."""
+        """On a terminal lines and tables are folded to its width."""
         self.format = form
         self._stream = stream
         self._has_colour = has_colour
         self._is_terminal = is_terminal
 
     def line(self, text: str = "", tone: Tone = Tone.PLAIN) -> None:
-        """One line of text."""
+        """A line of prose, folded on a terminal; a command stays as it is."""
+        width, plain = self._width(), clean(text)
+        for each in [plain] if width is None or tone is Tone.COMMAND else folded(plain, width):
+            self.exact(each, tone)
+
+    def exact(self, text: str, tone: Tone = Tone.PLAIN) -> None:
+        """One line as it is, such as a line of YAML."""
         self._stream.write(self._toned(clean(text), tone) + "\n")
         self._stream.flush()
 
     def table(self, table: Table) -> None:
         """A table, its wide columns only where the format is wide."""
-        shown = _shown(table, self.format)
-        if not (self._is_terminal and self._drawn_by_rich(shown)):
-            for line in self._aligned(shown):
-                self._stream.write(line + "\n")
+        for line in laid_out(_shown(table, self.format), self._width()):
+            self._stream.write("".join(self._toned(cell.text, cell.tone) for cell in line).rstrip() + "\n")
         self._stream.flush()
 
     def document(self, value: Mapping[str, Any] | Sequence[Any]) -> None:
-        """A value as JSON or YAML, whichever the format is; several YAML documents are a caller's business."""
+        """A value as JSON or YAML, by the format; the caller separates several YAML documents."""
         self._stream.write(as_json(value) if self.format is Format.JSON else as_yaml(value))
         self._stream.flush()
 
     def verbatim(self, text: str) -> None:
-        """Text of several lines that `as_yaml` or `as_json` made, or that is ours."""
+        """Text of several lines from `as_yaml` or `as_json`, or our own."""
         self._stream.write(text)
         self._stream.flush()
 
     def clear(self) -> None:
-        """Empty the terminal; elsewhere a line that parts one picture from the next."""
+        """Clear the terminal; elsewhere print a separator line."""
         self._stream.write("\x1b[H\x1b[2J" if self._is_terminal else "---\n")
 
+    def _width(self) -> int | None:
+        """The current width of the terminal; None: the output is no terminal."""
+        return shutil.get_terminal_size().columns if self._is_terminal else None
+
     def _toned(self, text: str, tone: Tone) -> str:
-        _, code = tone.value
-        return f"\x1b[{code}m{text}\x1b[0m" if code and self._has_colour else text
-
-    def _aligned(self, table: Table) -> list[str]:
-        header = tuple(Cell(column.title) for column in table.columns)
-        rows = [header, *table.rows]
-        widths = [max(len(row[i].text) for row in rows) for i in range(len(header))]
-        return [self._row(row, widths) for row in rows]
-
-    def _row(self, row: tuple[Cell, ...], widths: list[int]) -> str:
-        *before, last = zip(row, widths, strict=True)
-        padded = [self._toned(cell.text, cell.tone) + " " * (width - len(cell.text)) for cell, width in before]
-        return _GAP.join([*padded, self._toned(last[0].text, last[0].tone)]).rstrip()
-
-    def _drawn_by_rich(self, table: Table) -> bool:
-        """Whether `rich` was there to draw it: it comes with the extra `cli`, and is loaded for a table alone."""
-        try:
-            from rich.console import Console
-            from rich.table import Table as Drawn
-            from rich.text import Text
-        except ImportError:
-            return False
-        drawn = Drawn(box=None, pad_edge=False, header_style="bold")
-        for column in table.columns:
-            drawn.add_column(column.title, overflow="fold")
-        for row in table.rows:
-            drawn.add_row(*(Text(cell.text, cell.tone.value[0]) for cell in row))
-        Console(file=self._stream, no_color=not self._has_colour, highlight=False).print(drawn)
-        return True
+        return f"\x1b[{tone.value}m{text}\x1b[0m" if tone.value and text and self._has_colour else text
 
 
 def clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Clusters on paper: objects that were given or read, and on top what a plan would make of them."""
+"""A dry run of plans: objects from files or a cluster, overlaid with the writes of plans; nothing is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dpunetop.kube.selectors import matches, parse_selector
 from dpunetop.kube.shapes import at, mappings
 
 Base = Callable[[str, Selection], Iterable[Obj]]
-"""What lies beneath: all objects of a selection in a cluster. Raises: NotEngaged, ApiError."""
+"""Lists the underlying objects of a selection in a cluster. Raises: NotEngaged, ApiError."""
 
 _Place = tuple[str, Resource, str, str]
 _NAMES = ("*.yaml", "*.yml", "*.json")
@@ -29,7 +29,7 @@ _NAMES = ("*.yaml", "*.yml", "*.json")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a plan writes to one object, and as whom."""
+    """What a plan writes to one object, and its field manager."""
 
     cluster: str
     resource: Resource
@@ -37,8 +37,8 @@ class Written:
     field_manager: str
 
 
-class Paper:
-    """Objects of clusters that nothing is sent to. Threads: one. Raises: as its base."""
+class DryRunClusters:
+    """Objects of clusters to which nothing is sent. Threads: one. Raises: as its base."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
@@ -46,7 +46,7 @@ class Paper:
         self.written: dict[_Place, Written] = {}
 
     def put(self, cluster: str, resource: Resource, obj: Obj) -> None:
-        """An object that is there."""
+        """Add an existing object."""
         self._over[cluster, resource, namespace_of(obj), name_of(obj)] = jsonio.deep_copy(dict(obj))
 
     def list(self, cluster: str, selection: Selection) -> Iterable[Obj]:
@@ -61,7 +61,7 @@ class Paper:
         return found.values()
 
     def carry_out(self, step: Step) -> bool:
-        """Do a step on paper; whether that has changed anything."""
+        """Apply a step to the overlay; return whether it changed anything."""
         match step:
             case Apply():
                 return self._apply(step)

@@ -8,12 +8,13 @@ from typing import Any
 
 from dpunetop.app.commands.drawing import Drawing, draw
 from dpunetop.app.commands.exits import Exit, worst
-from dpunetop.app.commands.flags import DEFAULT_OPERATOR_NAMESPACE, CommandParser, UsageError
+from dpunetop.app.commands.flags import CommandParser, UsageError
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.kinds import resource_of
-from dpunetop.app.commands.lease import see_operator
-from dpunetop.app.commands.output import Output, Tone, as_yaml
-from dpunetop.app.commands.paper import Base, Paper, Written, read_objects
+from dpunetop.app.commands.layout import Tone
+from dpunetop.app.commands.lease import operator_namespace
+from dpunetop.app.commands.output import Output, as_yaml
+from dpunetop.app.commands.paper import Base, DryRunClusters, Written, read_objects
 from dpunetop.base.quoting import named
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.types import tenant_cluster_name
@@ -25,7 +26,6 @@ from dpunetop.kube.meta import Obj, annotations_of, name_of, namespace_of, uid_o
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_name
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.onelook import OneLook
 from dpunetop.runtime.reading import NotEngaged
 
 SUMMARY = "Show all that a DpuClusterConfig would have the operator write; nothing is written."
@@ -64,7 +64,7 @@ def _render(invocation: Invocation) -> Exit:
     given = list(read_objects(invocation.given.file))
     config = _config(given)
     infra = invocation.infra() if invocation.given.diff else None
-    paper = Paper(_base(invocation, config, infra))
+    paper = DryRunClusters(_base(invocation, config, infra))
     for obj in given:
         if obj is not config:
             paper.put(INFRA, resource_of(obj), obj)
@@ -113,8 +113,8 @@ def _base(invocation: Invocation, config: Obj, infra: Client | None) -> Base:
     return listed
 
 
-def _seed(paper: Paper, config: dict[str, Any], infra: Client | None, *, has_tenant: bool) -> None:
-    """What the operator's other controllers would have found and written by then."""
+def _seed(paper: DryRunClusters, config: dict[str, Any], infra: Client | None, *, has_tenant: bool) -> None:
+    """Add the objects that the operator's other controllers would have written before."""
     live = _live(infra, config)
     if infra is None:
         kube_system = {"metadata": {"name": names.KUBE_SYSTEM, "uid": _UNKNOWN_UID}}
@@ -125,8 +125,8 @@ def _seed(paper: Paper, config: dict[str, Any], infra: Client | None, *, has_ten
     _put_credential(paper, config)
 
 
-def _put_credential(paper: Paper, config: Obj) -> None:
-    """The Secret of the pods is there by then; what is in it nobody needs to know here."""
+def _put_credential(paper: DryRunClusters, config: Obj) -> None:
+    """Add the credential Secret of the pods; its content does not matter here."""
     namespace, name = namespace_of(config), names.TENANT_CREDENTIAL
     if list(paper.list(INFRA, Selection(SECRETS, namespace, by_name(name)))):
         return
@@ -146,7 +146,7 @@ def _live(infra: Client | None, config: Obj) -> Obj | None:
 
 
 def _served(config: dict[str, Any], live: Obj | None, *, has_tenant: bool) -> dict[str, Any]:
-    """The DpuClusterConfig as it is once it is served: what is live, with the spec that was given."""
+    """The DpuClusterConfig once it is served: the live object with the given spec."""
     metadata = {"uid": _UNKNOWN_UID, "generation": 1, **config["metadata"], **dict((live or {}).get("metadata") or {})}
     metadata["finalizers"] = sorted({*metadata.get("finalizers", ()), names.FINALIZER})
     pool = config["spec"].get("poolName") or "none"
@@ -163,18 +163,15 @@ def _conditions(*, has_tenant: bool) -> list[dict[str, str]]:
     return [{"type": each, "status": status, "reason": reason, "message": message} for each in types]
 
 
-def _operator_namespace(invocation: Invocation, paper: Paper) -> str:
-    if invocation.flags.operator_namespace:
-        return invocation.flags.operator_namespace
-    look = OneLook(paper.list, {})
-    return see_operator(look.reader(), invocation.clock.now(), None).namespace or DEFAULT_OPERATOR_NAMESPACE
+def _operator_namespace(invocation: Invocation, paper: DryRunClusters) -> str:
+    return operator_namespace(paper.list, invocation.clock.now(), invocation.flags.operator_namespace)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------
 
 
 def shown(desired: Obj) -> dict[str, Any]:
-    """An object as a person may see it: without the content of a Secret, and what the server alone sets."""
+    """An object for output: without the content of a Secret and the fields that only the server sets."""
     metadata = {key: value for key, value in desired["metadata"].items() if key not in _OF_THE_SERVER}
     notes = {key: value for key, value in annotations_of(desired).items() if key != _GENERATION}
     found = {**desired, "metadata": {**metadata, **({"annotations": notes} if notes else {})}}
@@ -194,18 +191,18 @@ def _print(out: Output, drawing: Drawing) -> Exit:
         for each, obj in zip(drawing.written, objects, strict=True):
             out.verbatim(f"---\n# as {each.field_manager}\n{as_yaml(obj)}")
         for text in drawing.unknown:
-            out.line(f"# not written: {text}", Tone.WARN)
+            out.exact(f"# not written: {text}", Tone.WARN)
         for text in _NOTES:
-            out.line(f"# {text}", Tone.DIM)
+            out.exact(f"# {text}", Tone.DIM)
     return Exit.UNSEEN if drawing.unknown else Exit.GOOD
 
 
 def _diff(out: Output, infra: Client, drawing: Drawing) -> Exit:
-    """What differs from the cluster, told by its own dry run."""
+    """Print the differences from the cluster, by its own dry run."""
     found = [_differs(out, infra, each) for each in drawing.written if each.cluster == INFRA]
     for text in drawing.unknown:
-        out.line(f"# not written: {text}", Tone.WARN)
-    out.line(f"# {len(found)} objects, {sum(each is Exit.WRONG for each in found)} of them differ")
+        out.exact(f"# not written: {text}", Tone.WARN)
+    out.exact(f"# {len(found)} objects, {sum(each is Exit.WRONG for each in found)} of them differ")
     return worst(*found, Exit.UNSEEN if drawing.unknown else Exit.GOOD)
 
 
@@ -219,13 +216,13 @@ def _differs(out: Output, infra: Client, each: Written) -> Exit:
     try:
         after = infra.preview(each.resource, each.desired, each.field_manager)
     except ApiError as err:
-        out.line(f"# {where} would be refused: {err}", Tone.BAD)
+        out.exact(f"# {where} would be refused: {err}", Tone.BAD)
         return Exit.WRONG
     lines = list(
         difflib.unified_diff(_yaml(before), _yaml(after), f"live {where}", f"as rendered {where}", lineterm="")
     )
     for line in lines:
-        out.line(line, {"+": Tone.GOOD, "-": Tone.BAD}.get(line[:1], Tone.PLAIN))
+        out.exact(line, {"+": Tone.GOOD, "-": Tone.BAD}.get(line[:1], Tone.PLAIN))
     return Exit.WRONG if lines else Exit.GOOD
 
 

@@ -1,4 +1,4 @@
-"""What the operator has written of a DPU, beside what this look says of it."""
+"""Compares the operator's record of a DPU with this look."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from dpunetop.app.commands.layout import Tone
 from dpunetop.app.commands.look import ConfigLook, Look
-from dpunetop.app.commands.output import Tone
 from dpunetop.base.quoting import named
 from dpunetop.domain.dpunode.objects import STEP_FIELDS
 from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep
@@ -27,17 +27,17 @@ def spelled_age(seconds: float) -> str:
 
 
 def spelled_time(seconds: int) -> str:
-    """A moment, as the API writes it."""
+    """A time as the API writes it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def since_words(since: int, now: datetime) -> str:
-    """Since when, to put behind what has been so; nothing for what is not known."""
+    """The words "since ..." for the end of a line; empty if unknown."""
     return f", since {spelled_time(since)} ({spelled_age(now.timestamp() - since)})" if since else ""
 
 
 def agreed_since(config: ConfigLook, judged: DpuNodeStatus) -> int:
-    """Since when it has been in its phase, if the operator has written the same; 0: not known."""
+    """Since when the DPU is in its phase, if the operator's record agrees; 0: unknown."""
     written = config.written.get(judged.dpu)
     return 0 if written is None or written.contradicts(judged) or written.phase != str(judged.phase) else written.since
 
@@ -47,12 +47,26 @@ def written_words(config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> s
     written = config.written.get(judged.dpu)
     if written is not None:
         host = f" for host {named(written.host)}" if written.host not in ("", judged.host) else ""
-        return f"wrote {written.phase}{host} ({written.reason}){since_words(written.since, now)}"
+        is_news = bool(config.unseen) or written.contradicts(judged)
+        why = f": {written.message}" if written.message and is_news else ""
+        return f"wrote {written.phase}{host} ({written.reason}){since_words(written.since, now)}{why}"
     return f"what it wrote of the DPU was not looked at: {config.unread}" if config.unread else ""
 
 
+_MOST_REMEMBERED = 20
+
+
+def remembered_words(config: ConfigLook) -> Iterable[str]:
+    """A line for each of the first DPUs of a DpuClusterConfig that was not looked at: what the operator wrote of it."""
+    for dpu, written in sorted(config.written.items())[:_MOST_REMEMBERED]:
+        since = f", since {spelled_time(written.since)}" if written.since else ""
+        yield f"the operator wrote of DPU {named(dpu)}: {_placed(written.phase, written.host)}{since}"
+    if len(config.written) > _MOST_REMEMBERED:
+        yield f"and of {len(config.written) - _MOST_REMEMBERED} more DPUs; kubectl get dpunodes -A"
+
+
 def contradictions(look: Look, now: datetime) -> Iterable[str]:
-    """A line for each DPU of which the operator wrote something else than this look says, and who is to be believed."""
+    """A line for each DPU whose record differs from this look, and which of both to believe."""
     for config in look.configs:
         for judged in (each for host in config.hosts for each in host.statuses):
             words = contradiction(look, config, judged, now)
@@ -61,11 +75,11 @@ def contradictions(look: Look, now: datetime) -> Iterable[str]:
 
 
 def contradiction(look: Look, config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> str:
-    """In how far what the operator wrote contradicts this look; empty: it does not."""
+    """How the operator's record contradicts this look; empty: it does not."""
     written = config.written.get(judged.dpu)
     if written is None or not written.contradicts(judged):
         return ""
-    wrote = _placed(written.phase, written.host) + since_words(written.since, now)
+    wrote = f"{_placed(written.phase, written.host)} ({written.reason}){since_words(written.since, now)}"
     says = _placed(str(judged.phase), judged.host)
     return f"the operator wrote {wrote}, and this look says {says}: {_whom(look, config)}"
 
@@ -79,7 +93,9 @@ def _whom(look: Look, config: ConfigLook) -> str:
         return "the tenant was not looked at, so believe the operator if it is at work"
     if look.operator.is_alive:
         return "it is at work, and either sees more than one look can or is about to write; look again"
-    return "what it wrote is old, since no operator is known to be at work"
+    if look.operator.is_alive is None:
+        return "look again in a minute: if that is still so, what it wrote is old, and no operator is at work"
+    return "what it wrote is old, since no operator is at work"
 
 
 def drain_words(drain: PastDrain) -> str:
@@ -103,7 +119,7 @@ def _step_words(step: DrainStep) -> str:
 
 
 def drain_tone(drain: PastDrain) -> Tone:
-    """One that goes on is worth a look."""
+    """A running drain is highlighted."""
     return Tone.PLAIN if drain.ended else Tone.WARN
 
 

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import CommandParser
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.look import Clients, ConfigLook, HostLook, Look, Looker
-from dpunetop.app.commands.output import Cell, Column, Output, Table, Tone
+from dpunetop.app.commands.layout import Cell, Column, Table, Tone
+from dpunetop.app.commands.look import Clients, ConfigLook, Look, Looker
+from dpunetop.app.commands.output import Format, Output
+from dpunetop.app.commands.rows import MOST_WORDS, TONES, Row, rows_of, why
 from dpunetop.app.commands.saying import (
-    agreed_since,
     contradictions,
     drain_tone,
+    remembered_words,
     spelled_age,
     written_document,
-    written_words,
 )
 from dpunetop.base.quoting import cut, named, printable
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, tenant_cluster_name
+from dpunetop.domain.doctor.model import Diagnosis, Verdict
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
 from dpunetop.domain.dpunode.written import Written
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
-from dpunetop.domain.reasons import CONDITIONS, READY, Gravity, meaning
+from dpunetop.domain.reasons import CONDITIONS, READY, TENANT_REACHABLE, Gravity, meaning
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import INFRA
@@ -35,19 +36,7 @@ from dpunetop.runtime.client.client import Client
 
 SUMMARY = "Show all DPUs of all tenants, worst first: which hosts have no network, and why."
 _EPILOG = "exit codes: 0 all hosts are well, 1 something is wrong, 2 usage, 3 a tenant was not looked at"
-_MOST_WORDS = 300
 _PAGE = 500
-_TONES = {
-    **dict.fromkeys(Phase, Tone.WARN),
-    Phase.NO_NETWORK: Tone.BAD,
-    Phase.HELD: Tone.BAD,
-    Phase.UNPROTECTED: Tone.BAD,
-    Phase.SERVING: Tone.GOOD,
-    Phase.SPARE: Tone.DIM,
-    Phase.UNPAIRED: Tone.DIM,
-}
-WRONG_PHASES = frozenset(phase for phase, tone in _TONES.items() if tone is Tone.BAD)
-"""Phases in which somebody has to act."""
 _COLUMNS = (
     Column("HOST"),
     Column("DPU"),
@@ -76,12 +65,12 @@ def parser() -> CommandParser:
 
 
 def take_look(invocation: Invocation) -> Look:
-    """One look, as the shared flags say."""
+    """One look with the shared flags."""
     return looker(invocation).look(lambda config: invocation.flags.namespace in ("", config.namespace))
 
 
 def looker(invocation: Invocation) -> Looker:
-    """What looks, with a client for each tenant whose kubeconfig was given."""
+    """A `Looker` with a client for each tenant whose kubeconfig was given."""
     infra = invocation.infra()
     return Looker(_clients(invocation, infra), invocation.clock, invocation.flags.operator_namespace)
 
@@ -97,7 +86,7 @@ def _clients(invocation: Invocation, infra: Client) -> Clients:
 
 
 def _configs(infra: Client) -> list[tuple[str, str]]:
-    """Namespace and name of each; none where their definition is not there."""
+    """Namespace and name of each DpuClusterConfig; empty if the CRD is not installed."""
     try:
         pages = infra.pages(Selection(DPUCLUSTERCONFIGS), _PAGE)
         return [(namespace_of(obj), name_of(obj)) for page in pages for obj in page.items]
@@ -115,59 +104,35 @@ def _status(invocation: Invocation) -> Exit:
 
 
 def exit_of(look: Look) -> Exit:
-    """What the look says in one number."""
+    """The exit code of the look."""
     configs = look.configs
-    if any(_is_wrong(each) for each in configs):
+    is_own_wrong = any(each.verdict is Verdict.FAIL for each in look.own)
+    if is_own_wrong or any(map(_is_wrong, configs)) or any(row.is_wrong for row in rows_of(look)):
         return Exit.WRONG
-    is_unseen = any(each.unseen for each in configs) or any(row.dpu.phase is Phase.UNKNOWN for row in rows_of(look))
+    is_unseen = look.operator.is_unread or any(each.unseen or each.blind or each.unread for each in configs)
+    is_unseen |= any((ready_condition(each.config) or {}).get("status") == "Unknown" for each in configs)
+    is_unseen |= any(row.dpu.phase is Phase.UNKNOWN or row.host.unseen_pods for row in rows_of(look))
     return Exit.UNSEEN if is_unseen else Exit.GOOD
 
 
 def _is_wrong(look: ConfigLook) -> bool:
     is_refused = bool(look.trouble) and look.config.kubeconfig_secret is not None
     has_mistakes = look.roster is not None and bool(look.roster.mistakes or look.roster.problems)
-    phases = {each.phase for host in look.hosts for each in host.statuses}
     is_told = any(said["status"] != "True" for said in _told(look.config))  # else it is a warning
     is_cut_off = any(
         each.phase is Phase.WAITING and each.lacks_network for host in look.hosts for each in host.statuses
     )
-    return is_refused or has_mistakes or is_told or is_cut_off or bool(phases & WRONG_PHASES)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One DPU, and what was looked at with it."""
-
-    config: ConfigLook
-    host: HostLook
-    dpu: DpuNodeStatus
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Of host and DPU."""
-        return self.dpu.host, self.dpu.dpu
-
-    @property
-    def since(self) -> int:
-        """Since when the host has no network, else since when its drain is wanted, else since when the operator has
-        written the same; in seconds of the epoch, 0: not known."""
-        return since_of(self.host, self.dpu) or agreed_since(self.config, self.dpu)
-
-
-def rows_of(look: Look) -> list[Row]:
-    """All DPUs, the worst first."""
-    order = list(Phase)
-    found = [Row(config, host, each) for config in look.configs for host in config.hosts for each in host.statuses]
-    return sorted(found, key=lambda row: (order.index(row.dpu.phase), not row.dpu.lacks_network, *row.names))
+    return is_refused or has_mistakes or is_told or is_cut_off
 
 
 def show(out: Output, look: Look, now: datetime) -> None:
-    """The table, and what it does not say."""
+    """Print the table and the lines below it."""
     rows = rows_of(look)
     if rows:
         out.table(Table(_COLUMNS, tuple(_row(each, now) for each in rows)))
         out.line()
-    out.line(*_network_words([each.dpu for each in rows]))
+    if rows or not any(each.blind for each in look.configs):
+        out.line(*_network_words([each.dpu for each in rows]))
     for config in look.configs:
         for text, tone in _config_words(config):
             out.line(text, tone)
@@ -176,24 +141,34 @@ def show(out: Output, look: Look, now: datetime) -> None:
     if not look.configs:
         out.line("there is no DpuClusterConfig", Tone.WARN)
     out.line(look.operator.words, Tone.PLAIN if look.operator.is_alive else Tone.WARN)
+    for each in look.own:
+        if each.verdict in _OWN_TONES or out.format is Format.WIDE:
+            out.line(_own_words(each), _OWN_TONES.get(each.verdict, Tone.PLAIN))
+
+
+_OWN_TONES = {Verdict.FAIL: Tone.BAD, Verdict.WARN: Tone.WARN}
+
+
+def _own_words(each: Diagnosis) -> str:
+    return f"the operator's own: {each.about}: {each.message}{f'; {each.mend}' if each.mend else ''}"
 
 
 def _row(row: Row, now: datetime) -> tuple[Cell, ...]:
-    host, each, written = row.host, row.dpu, row.config.written.get(row.dpu.dpu)
+    host, each, written = row.host, row.dpu, row.written
     network, tone = _NETWORK[each.has_network] if each.host else ("-", Tone.DIM)
     return (
         Cell(named(each.host) if each.host else "-"),
         Cell(named(each.dpu)),
         Cell(f"{host.config.namespace}/{host.config.name}"),
-        Cell(str(each.phase), _TONES[each.phase]),
+        Cell(str(row.phase), Tone.BAD if row.refusing else TONES[row.phase]),
         Cell(network, tone),
         Cell(_age(row.since, now)),
-        Cell(each.reason),
+        Cell(each.reason if row.held is None else row.held.reason),
         Cell(printable(each.machine_config, 60) or "-"),
         Cell(printable(each.ovn_image, 80) or "-"),
         Cell(written.phase if written else "-"),
         _drain_cell(written, now),
-        Cell(_why(row, now)),
+        Cell(why(row, now)),
     )
 
 
@@ -203,21 +178,6 @@ def _drain_cell(written: Written | None, now: datetime) -> Cell:
         return Cell("-")
     ended = f"{_age(drain.ended, now)} ago" if drain.ended else "goes on"
     return Cell(f"{ended}, {spelled_age(sum(drain.steps.values()))}", drain_tone(drain))
-
-
-def _why(row: Row, now: datetime) -> str:
-    """What was not looked at may well have been written of."""
-    words = printable(row.dpu.message, _MOST_WORDS)
-    said = written_words(row.config, row.dpu, now) if row.dpu.phase is Phase.UNKNOWN else ""
-    return f"{words}; the operator {said}" if said and not row.config.unread else words
-
-
-def since_of(host: HostLook, each: DpuNodeStatus) -> int:
-    """Since when the host has no network, else since when its drain is wanted, in seconds of the epoch; 0: neither."""
-    outage = None if host.decided is None else host.decided.outage
-    if outage is not None and outage.dpu == each.dpu and each.has_network == "False":
-        return outage.since
-    return 0 if each.drain is None else each.drain.wanted
 
 
 def _age(since: int, now: datetime) -> str:
@@ -238,10 +198,15 @@ def _network_words(statuses: Iterable[DpuNodeStatus]) -> tuple[str, Tone]:
 
 
 def _config_words(look: ConfigLook) -> Iterable[tuple[str, Tone]]:
-    """What is to be said of one DpuClusterConfig beside its hosts."""
+    """The lines of one DpuClusterConfig, apart from its hosts."""
     who = f"{look.config.namespace}/{look.config.name}"
     if look.trouble:
         yield f"{who}: {look.trouble}", Tone.BAD if look.config.kubeconfig_secret else Tone.DIM
+    if look.blind:
+        yield f"{who}: which hosts have a network was not looked at: {look.blind}", Tone.WARN
+        yield from ((f"{who}: {text}", Tone.WARN) for text in remembered_words(look))
+    if look.unread:
+        yield f"{who}: what the operator wrote of each DPU was not looked at: {look.unread}", Tone.WARN
     if look.unseen:
         yield f"{who}: its tenant was not looked at: {look.unseen}", Tone.WARN
     for each in look.roster.mistakes if look.roster is not None else ():
@@ -252,22 +217,43 @@ def _config_words(look: ConfigLook) -> Iterable[tuple[str, Tone]]:
 
 
 def _operator_words(who: str, config: DpuClusterConfig) -> Iterable[tuple[str, Tone]]:
-    """What the operator says of it: its summary, and each condition that does not say that all is well."""
+    """The operator's summary, and each condition that reports a problem."""
     ready = ready_condition(config)
     if ready is None:
         yield f"{who}: no operator has said anything about it yet", Tone.WARN
         return
-    for said in (ready, *_told(config)):
-        is_good = said["status"] == "True" and meaning(said["reason"]).gravity is Gravity.GOOD
-        step = "" if is_good else f"; {meaning(said['reason']).next_step}"
-        words = cut(f"{said['type']}={said['status']} {said['reason']}: {said['message']}", _MOST_WORDS)
-        yield f"{who}: the operator says: {words}{step}", Tone.GOOD if is_good else Tone.WARN
+    told = list(_told(config))
+    if not _repeats(ready, told):
+        yield _said(who, ready)
+    yield from (_said(who, each) for each in told)
+
+
+def _repeats(ready: Mapping[str, Any], told: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the summary repeats a condition that is printed anyway."""
+    words = {(each["status"], each["reason"]) for each in told}
+    return ready["status"] != "True" and (ready["status"], ready["reason"]) in words
+
+
+def _said(who: str, said: Mapping[str, Any]) -> tuple[str, Tone]:
+    """The words of a condition; only its name if all is well."""
+    name = f"{said['type']}={said['status']} {said['reason']}"
+    if said["status"] == "True" and meaning(said["reason"]).gravity is Gravity.GOOD:
+        return f"{who}: the operator says: {cut(name, MOST_WORDS)}", Tone.GOOD
+    step = meaning(said["reason"]).next_step
+    words = cut(f"{name}: {said['message']}", MOST_WORDS)
+    return f"{who}: the operator says: {words if step in words else f'{words}; {step}'}", Tone.WARN
 
 
 def _told(config: DpuClusterConfig) -> Iterable[Mapping[str, Any]]:
-    """The conditions beside `Ready` of which somebody has to hear."""
+    """The conditions besides `Ready` that a person must see."""
     said = (condition_of(config.live, type_) for type_ in CONDITIONS if type_ != READY)
-    return [each for each in said if each is not None and _asks_for_action(each)]
+    told = [each for each in said if each is not None and _asks_for_action(each)]
+    is_cut_off = any(each["type"] == TENANT_REACHABLE for each in told)
+    return [each for each in told if not (is_cut_off and each["reason"] in _OF_A_TENANT_AWAY)]
+
+
+_OF_A_TENANT_AWAY = ("NoKubeconfig", "NotVerified", "TenantNotRead")
+"""What only follows from a tenant that does not answer, and ends with that."""
 
 
 def _asks_for_action(said: Mapping[str, Any]) -> bool:
@@ -275,17 +261,18 @@ def _asks_for_action(said: Mapping[str, Any]) -> bool:
 
 
 def ready_condition(config: DpuClusterConfig) -> Mapping[str, Any] | None:
-    """What the operator sums up, if it has."""
+    """The condition `Ready`, if the operator has written it."""
     return condition_of(config.live, READY)
 
 
 def as_document(look: Look, now: datetime) -> dict[str, Any]:
-    """For programs: everything that the table says."""
+    """The content of the table for programs."""
     return {
         "operator": {
             "alive": look.operator.is_alive,
             "namespace": look.operator.namespace,
             "message": look.operator.words,
+            "own": [{"verdict": each.verdict.value, "message": _own_words(each)} for each in look.own],
         },
         "configs": [_config_document(each) for each in look.configs],
         "dpus": [_dpu_document(each) for each in rows_of(look)],
@@ -300,6 +287,7 @@ def _config_document(look: ConfigLook) -> dict[str, Any]:
         "namespace": look.config.namespace,
         "name": look.config.name,
         "trouble": look.trouble,
+        "notLookedAt": look.blind,
         "tenantNotLookedAt": look.unseen,
         "mistakes": [] if roster is None else [f"{each.reason}: {each.message}" for each in roster.mistakes],
         "problems": [] if roster is None else list(roster.problems),
@@ -308,14 +296,15 @@ def _config_document(look: ConfigLook) -> dict[str, Any]:
 
 
 def _dpu_document(row: Row) -> dict[str, Any]:
-    host, each, written = row.host, row.dpu, row.config.written.get(row.dpu.dpu)
+    host, each, written = row.host, row.dpu, row.written
     return {
         "config": f"{host.config.namespace}/{host.config.name}",
         "dpu": each.dpu,
         "host": each.host,
-        "phase": str(each.phase),
-        "reason": each.reason,
-        "message": each.message,
+        "phase": str(row.phase),
+        "reason": each.reason if row.held is None else row.held.reason,
+        "message": each.message if row.held is None else row.held.message,
+        "refusedBy": [pod.words for pod in row.refusing],
         "network": each.has_network,
         "since": row.since or None,
         "ovnImage": each.ovn_image,

@@ -1,4 +1,4 @@
-"""What infra knows that a shell may complete: names of DPUs, hosts and namespaces."""
+"""Completion candidates from infra: names of DPUs, hosts and namespaces."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from dpunetop.runtime.client.connection import ConfigurationError
 
 Ask = Callable[[Selection], Sequence[Obj]]
 _SECONDS, _MOST = 3.0, 500
-"""A person waits for the answer with a finger on the key."""
+"""A short timeout, since a person waits at the prompt."""
 _SAFE = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-"""Names of objects: a shell is given nothing else of what a cluster says."""
+"""Only names of objects go to the shell, no other text of a cluster."""
 
 
 def suggested(flag: str, given: Mapping[str, str]) -> list[str]:
-    """Values for a flag, or for an argument by its metavar, as whoever completes may see them.
+    """Values for a flag, or for an argument by its metavar, with the caller's permissions.
 
-    `given` are the values of other flags, by their destination. Nothing for what infra does not know, and where it does
-    not answer in a moment: a person who types is told of no errors.
+    `given` are the values of other flags, by their destination. Empty if infra does not know any or does not answer in
+    time; completion shows no errors.
     """
     values = VALUES.get(flag)
     if values is None:
@@ -43,7 +43,7 @@ def suggested(flag: str, given: Mapping[str, str]) -> list[str]:
 
 
 def _nodes(ask: Ask, namespace: str) -> Iterable[str]:
-    """DPUs and their hosts; the DPUs alone, before an operator has written of any."""
+    """DPUs and their hosts; only the DPUs before the operator has written a DpuNode."""
     try:
         cards = ask(Selection(DPUNODES, namespace))
     except ApiError:  # its definition is not there yet, or nobody but administrators may see Nodes

@@ -1,4 +1,4 @@
-"""All commands: name, one line of help, and where the function is, which is imported only when the command runs."""
+"""All commands: name, one line of help, and the module, which is imported only when the command runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Function = Callable[[Sequence[str]], int]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command; `module` has a function of the command's name, with `_` for `-`, and one called `parser`."""
+    """One command; `module` has a function of the command's name (with `_` for `-`) and one named `parser`."""
 
     name: str
     summary: str
@@ -24,7 +24,7 @@ class Command:
         return found
 
     def parser(self) -> argparse.ArgumentParser:
-        """What reads its flags and arguments, imported now."""
+        """The parser of its flags and arguments, imported now."""
         found: argparse.ArgumentParser = import_module(self.module).parser()
         return found
 

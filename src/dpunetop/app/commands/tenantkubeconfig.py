@@ -1,4 +1,4 @@
-"""The command `tenant-kubeconfig`: from a tenant administrator's kubeconfig to the one that the operator is given."""
+"""The command `tenant-kubeconfig`: makes the operator's kubeconfig from that of a tenant administrator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.facts import TENANT_ACCOUNT, tenant_grants
 from dpunetop.app.commands.flags import CommandParser, UsageError
 from dpunetop.app.commands.invocation import Invocation, invoke
-from dpunetop.app.commands.looking import Asked, FactGatherer
+from dpunetop.app.commands.looking import FactGatherer, PreflightClient
 from dpunetop.base import jsonio
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import quoted
@@ -31,14 +31,9 @@ from dpunetop.domain.doctor.model import Unseen
 from dpunetop.domain.doctor.rights import renamed
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
 from dpunetop.domain.tenant.addresses import refused_address
-from dpunetop.domain.tenant.credentialend import end_of
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    TenantKubeconfig,
-    document_of,
-    parse_kubeconfig,
-    render_kubeconfig,
-)
+from dpunetop.domain.tenant.credentialend import end_of, end_of_authority
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, TenantKubeconfig, document_of, render_kubeconfig
 from dpunetop.kube.errors import ApiError, NotFound, Unauthorized
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
@@ -70,8 +65,8 @@ case a token of that ServiceAccount. By default that is of a Secret in the tenan
 deleted; with --duration it ends by itself, and has to be made anew and stored again before."""
 
 
-class TokenDoor(Asked, Protocol):
-    """What is asked of a tenant; see `Client`."""
+class TokenClient(PreflightClient, Protocol):
+    """The requests to a tenant; see `Client`."""
 
     def apply(self, resource: Resource, body: Obj, field_manager: str) -> Obj:
         """See `Client.apply`."""
@@ -82,17 +77,17 @@ class TokenDoor(Asked, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is to be made."""
+    """The kubeconfig to make."""
 
     namespace: str
     """Of OVN-Kubernetes in the tenant."""
     applies: bool
     seconds: int | None
-    """How long the token is to live; None: as long as its Secret."""
+    """The lifetime of the token; None: that of its Secret."""
 
 
 def tenant_kubeconfig(arguments: Sequence[str]) -> int:
-    """Make the kubeconfig; 0: made, with all rights; 1: made, but rights are missing, or the tenant refused."""
+    """Make the kubeconfig; 0: made, with all permissions; 1: made without some of them, or the tenant refused."""
     return invoke(parser(), arguments, _body)
 
 
@@ -123,7 +118,7 @@ def _body(invocation: Invocation) -> Exit:
     connection = infra_connection(path)
     stop = Stop(invocation.clock)
     try:
-        return _make(invocation, _Maker(connection, invocation.clock, stop), wanted)
+        return _make(invocation, _ClientFactory(connection, invocation.clock, stop), wanted)
     except ApiError as err:
         invocation.out.line(f"nothing was made: the tenant did not carry out a request: {err}")
         return Exit.WRONG
@@ -140,8 +135,8 @@ def _seconds(duration: str | None) -> int | None:
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 
-class _Maker:
-    """Opens clients of the tenant: as its administrator, and with what was made."""
+class _ClientFactory:
+    """Opens clients of the tenant: as its administrator, and with the new token."""
 
     def __init__(self, connection: Connection, clock: Clock, stop: Stop) -> None:
         self.connection = connection
@@ -153,7 +148,7 @@ class _Maker:
         return self._client(self.connection)
 
     def bearer(self, token: Sensitive) -> Client:
-        """Over the administrator's own way to the server."""
+        """A client with the token over the administrator's connection settings."""
         known = self.connection
         return self._client(Connection(known.url, known.ca_pem, StaticToken(token), known.tls_server_name))
 
@@ -164,9 +159,9 @@ class _Maker:
         return Client(transport, clock=self.clock, metrics=metrics, name="tenant")
 
 
-def _make(invocation: Invocation, maker: _Maker, wanted: Wanted) -> Exit:
+def _make(invocation: Invocation, maker: _ClientFactory, wanted: Wanted) -> Exit:
     path, out = Path(invocation.given.file), invocation.out
-    descriptor = new_file(path)  # before a token is made for nothing
+    descriptor = new_file(path)  # first, so that no token is made in vain
     try:
         token = token_of(maker.administrator(), wanted, maker.clock)
         made = kubeconfig(maker.connection, invocation.given.server, token)
@@ -184,28 +179,29 @@ def _make(invocation: Invocation, maker: _Maker, wanted: Wanted) -> Exit:
         out.line(f"it {lacking}; add --apply, or have deploy/tenant-rights.yaml applied")
     out.line("Store it in infra, then remove the file, which is as good as a password:")
     home = invocation.flags.namespace or assets.SAMPLE_NAMESPACE
-    out.line(f"  {store_command(path, home, invocation.given.secret)}")
+    out.exact(f"  {store_command(path, home, invocation.given.secret)}")
     return Exit.WRONG if lacking else Exit.GOOD
 
 
 def store_command(path: Path, namespace: str, secret: str) -> str:
-    """What stores the kubeconfig in infra."""
+    """The command that stores the kubeconfig in infra."""
     source = shlex.quote(f"config={path}")
     return f"kubectl create secret generic {secret} --from-file={source} --namespace {namespace}"
 
 
 def _lasting(made: TenantKubeconfig, wanted: Wanted, file: str) -> str:
-    end = end_of(made)
     if wanted.seconds is None:
-        secret = f"Secret {wanted.namespace}/{TOKEN_SECRET}"
-        return f"its token lasts until {secret} of the tenant is deleted, which is also how it is revoked"
+        secret, trust = f"Secret {wanted.namespace}/{TOKEN_SECRET}", end_of_authority(made.ca_pem)
+        known = "" if trust is None else f"; what it knows the server by ends on {trust.text}"
+        return f"its token lasts until {secret} of the tenant is deleted, which is also how it is revoked{known}"
+    end = end_of(made)
     until = end.text if end is not None else "an unknown time"
     again = f"make another with the same command and another --file than {file}, and replace the Secret in infra"
     return f"its token ends on {until}; before that, {again}: no pod restarts"
 
 
 def warnings(made: TenantKubeconfig) -> list[str]:
-    """What the operator will say to it that the tenant does not."""
+    """The operator's objections to the kubeconfig that the tenant does not raise."""
     why = refused_address(made.host, ())
     if why is None or why == "not an address":
         return []
@@ -215,8 +211,8 @@ def warnings(made: TenantKubeconfig) -> list[str]:
 # --- the token --------------------------------------------------------------------------------------------------------
 
 
-def token_of(tenant: TokenDoor, wanted: Wanted, clock: Clock) -> Sensitive:
-    """A token of the operator's ServiceAccount. Raises: ApiError; UsageError, where the account is missing."""
+def token_of(tenant: TokenClient, wanted: Wanted, clock: Clock) -> Sensitive:
+    """A token of the operator's ServiceAccount. Raises: ApiError; UsageError if the account does not exist."""
     if wanted.applies:
         for obj in renamed(assets.tenant_manifests(), {OVN_KUBERNETES_NAMESPACE: wanted.namespace}):
             tenant.apply(_KINDS[obj["kind"]], obj, FIELD_MANAGER)
@@ -236,8 +232,8 @@ def token_of(tenant: TokenDoor, wanted: Wanted, clock: Clock) -> Sensitive:
     return Sensitive(token)
 
 
-def _stored_token(tenant: TokenDoor, namespace: str, clock: Clock) -> Sensitive:
-    """Of a Secret that a controller of the tenant fills, and that is left as it is if it is there."""
+def _stored_token(tenant: TokenClient, namespace: str, clock: Clock) -> Sensitive:
+    """The token of a Secret that a controller of the tenant fills; an existing Secret is left unchanged."""
     secret = new_object(SECRETS, namespace, TOKEN_SECRET, type="kubernetes.io/service-account-token")
     secret["metadata"]["annotations"] = {"kubernetes.io/service-account.name": TENANT_ACCOUNT}
     tenant.apply(SECRETS, secret, FIELD_MANAGER)
@@ -266,9 +262,9 @@ def _patiently(look: Callable[[], T | None], clock: Clock) -> T | None:
 
 
 def kubeconfig(connection: Connection, server: str | None, token: Sensitive) -> TenantKubeconfig:
-    """The administrator's way to the server, as whom the token is.
+    """A kubeconfig with the administrator's connection settings and the token.
 
-    Guarantees: it went through what the operator takes kubeconfigs with. Raises: UsageError.
+    Guarantees: the operator's own parser accepts it. Raises: UsageError.
     """
     if connection.ca_pem is None:
         raise UsageError("--tenant-kubeconfig has no certificate-authority-data, which the operator needs; add it")
@@ -280,8 +276,8 @@ def kubeconfig(connection: Connection, server: str | None, token: Sensitive) -> 
         raise UsageError(f"the operator would not take the kubeconfig: {err.message}") from None
 
 
-def lacking_rights(tenant: Asked, namespace: str, clock: Clock) -> str:
-    """Tries the new credential: what it may not, of all that deploy/tenant-rights.yaml gives; empty: nothing."""
+def lacking_rights(tenant: PreflightClient, namespace: str, clock: Clock) -> str:
+    """Try the new credential: which permissions of deploy/tenant-rights.yaml it lacks; empty: none."""
 
     def met() -> FactGatherer | None:
         looker = FactGatherer(tenant, "tenant")
@@ -304,7 +300,7 @@ def lacking_rights(tenant: Asked, namespace: str, clock: Clock) -> str:
 
 
 def new_file(path: Path) -> int:
-    """Open a file that did not exist, for its owner alone. Raises: UsageError."""
+    """Create a new file with mode 0600. Raises: UsageError if it exists."""
     try:
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     except FileExistsError:

@@ -1,4 +1,4 @@
-"""What a person may type next, for each phase that a DPU may be in."""
+"""The commands that a person may run next, for each phase of a DPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WayOut:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The DPU that is asked about."""
+    """The DPU in question."""
 
     config: DpuClusterConfig
     status: DpuNodeStatus
@@ -35,7 +35,7 @@ class Case:
 
 
 def ways_out(case: Case) -> tuple[WayOut, ...]:
-    """The commands for the case, the mildest first."""
+    """The commands for the case, the least invasive first."""
     match case.status.phase:
         case Phase.SERVING | Phase.SPARE:
             return ()
@@ -72,7 +72,7 @@ def _maintenance(case: Case) -> WayOut:
 
 
 def _evictions(case: Case) -> Iterable[WayOut]:
-    """What the tenant's owner does about a budget that lets no pod go."""
+    """What the tenant's owner does about a budget that allows no eviction."""
     for pod in (each for each in case.pods if each.budgets):
         where, budget = named(pod.namespace), named(pod.budgets[0])
         yield WayOut(
@@ -114,7 +114,7 @@ def _cordon_host(case: Case) -> WayOut:
 
 
 def _steering(case: Case) -> Iterable[WayOut]:
-    """The words that the operator obeys. Source: docs/drain.md."""
+    """The annotations that steer the operator. Source: docs/drain.md."""
     node = _node(case)
     if node is None or case.view is None:
         return

@@ -1,4 +1,4 @@
-"""The term of this leadership, as each decision bears it; replaced when a cluster was set back in time."""
+"""The term of this leadership, which each decision carries; replaced when a cluster's time went back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dpunetop.domain.drain.model.facts import Author
 
 
 class Epoch:
-    """The term of this process, which leads once at most.
+    """The term of this process, which is leader at most once.
 
     Threads: any.
     """
@@ -23,24 +23,24 @@ class Epoch:
         self._is_shaken = False
 
     def author(self) -> Author:
-        """Who decides now, for one decision."""
+        """The author of one decision."""
         with self._guard:
             term = self._term
         return Author(self._field_manager, term, secrets.token_hex(4), int(self._clock.now().timestamp()))
 
     def advance(self) -> None:
-        """A cluster's time went back: all that was decided before must fail."""
+        """A cluster's time went back: every write that was decided before must fail."""
         with self._guard:
             self._term, self._is_shaken = secrets.token_hex(8), True
 
     @property
     def needs_takeover(self) -> bool:
-        """Whether time went back and not every cycle is known to have been taken over since."""
+        """Whether a cluster's time went back and some record may not have been taken over since."""
         with self._guard:
             return self._is_shaken
 
     def confirmed(self, term: str) -> None:
-        """Every cycle bears `term`."""
+        """Every record has `term`."""
         with self._guard:
             if term == self._term:
                 self._is_shaken = False

@@ -1,4 +1,4 @@
-"""Asks a tenant what keeps the pods of a host, once that takes too long."""
+"""Asks a tenant why the pods of a host are not evicted, once its drain is late."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from dpunetop.runtime.reading import Waker
 
 _APART_SECONDS = 60.0
 _PAGE = 500
-"""So many budgets of a namespace are looked at."""
+"""The number of budgets of a namespace that are read."""
 
 
 class Evictions:
-    """Remembers for each host what was found last, and when.
+    """Remembers the last result for each host, and its time.
 
     Guarantees: asks only about hosts that are late, once a minute each, and a bounded number of namespaces; a tenant
-        that answers slowly is not asked: what is to be done for the host would wait for words.
+        that answers slowly is not asked, so that no task of the host waits for a message.
     Threads: any; one at a time a host.
     """
 
@@ -38,8 +38,8 @@ class Evictions:
         self._found: dict[tuple[str, str], tuple[float, tuple[str, ...]]] = {}  # tenant cluster and host -> when, what
 
     def look(self, view: HostView, waker: Waker) -> Finding[tuple[str, ...] | None]:
-        """What was in the way when the tenant was last asked, for a person; None: it has not answered yet. If it is
-        time to, the tenant is asked again, and `waker` is called once it has answered."""
+        """What blocked evictions when the tenant was last asked, for a person; None: it has not answered yet. If the
+        answer is old, the tenant is asked again, and `waker` is called once it has answered."""
         cluster, host, own = view.host_ref.tenant_cluster, view.host_ref.host, HostState(view).own
         if own is None or not is_late(view):
             self.forget(cluster, host)
@@ -54,7 +54,7 @@ class Evictions:
         return Finding(said)
 
     def forget(self, cluster: str, host: str) -> None:
-        """The host is not late, or no longer ours."""
+        """Drop the result: the host is not late, or no longer ours."""
         with self._guard:
             self._found.pop((cluster, host), None)
 

@@ -1,4 +1,4 @@
-"""Jobs of the drain that fail: tried ever more seldom, and reported as long as they are wanted."""
+"""Failed jobs of the drain: retried with growing pauses, and reported as long as they are wanted."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import Key
 
 REPORTED_SECONDS = 10.0
-"""An error that passes by itself is reported once it has lasted so long."""
+"""An error that passes by itself is reported only after this time."""
 _REMEMBERED_SECONDS = 10 * LAST_PAUSE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is tried as a whole. Two of equal kind and DPU are the same one, however much of it has changed."""
+    """A unit of work that is retried as a whole. Two of one kind and DPU are the same job, even if their content
+    differs."""
 
     kind: str
     dpu: str = ""
-    """Empty: it is about all DPUs of the host."""
+    """Empty: it concerns all DPUs of the host."""
 
 
 @dataclass(slots=True)
@@ -40,8 +41,8 @@ class _Failing:
 class Failures:
     """Counts how often in a row each job of a key has failed.
 
-    Guarantees: only the success of a job as a whole ends its pauses: what its first calls did, or another job that they
-        made necessary, does not; neither does that it is not wanted for a while.
+    Guarantees: only the success of the whole job ends its pauses; success of its first calls, or of another job that
+        they made necessary, does not, nor does a time in which it is not wanted.
     Threads: any; one at a time a key.
     """
 
@@ -51,7 +52,7 @@ class Failures:
         self._failing: dict[Key, dict[Job, _Failing]] = {}
 
     def forget(self, key: Key) -> None:
-        """The key is no longer in use."""
+        """Drop the failures of a key that is no longer in use."""
         with self._guard:
             self._failing.pop(key, None)
 
@@ -62,15 +63,14 @@ class Failures:
         return 0.0 if found is None else max(0.0, found.until - self._clock.monotonic())
 
     def has_failed(self, key: Key, job: Job) -> bool:
-        """Whether the last try of the job failed."""
+        """Whether the last attempt of the job failed."""
         with self._guard:
             return job in self._failing.get(key, {})
 
     def failed(self, key: Key, job: Job, error: ApiError | None = None, why: HoldReason | None = None) -> float:
-        """Count a failure, and say how many seconds to wait now.
+        """Count a failure; return the seconds to wait now.
 
-        `why` is what to report of it, None: nothing. An error that does not pass by itself is reported from now on,
-        and not only once it has lasted.
+        `why` is the report, None: none. An error that does not pass by itself is reported at once.
         """
         now = self._clock.monotonic()
         with self._guard:
@@ -81,7 +81,7 @@ class Failures:
             return found.until - now
 
     def succeeded(self, key: Key, job: Job) -> None:
-        """The whole job is done."""
+        """Forget the failures of a job that is done."""
         with self._guard:
             jobs = self._failing.get(key, {})
             jobs.pop(job, None)
@@ -89,7 +89,7 @@ class Failures:
                 self._failing.pop(key, None)
 
     def wanted(self, key: Key, jobs: Iterable[Job]) -> None:
-        """All that is wanted now, in a pass in which nothing was done: no other failure is reported any more."""
+        """Take all jobs that are wanted in a pass that did nothing: failures of other jobs are no longer reported."""
         named, now = set(jobs), self._clock.monotonic()
         with self._guard:
             kept = self._failing.pop(key, {})
@@ -100,13 +100,13 @@ class Failures:
                 self._failing[key] = kept
 
     def is_passing(self, key: Key, job: Job) -> bool:
-        """Whether the job fails in a way that is not reported yet: what is wanted behind it is not known then."""
+        """Whether the job's failure is not reported yet: later jobs are then unknown."""
         with self._guard:
             found = self._failing.get(key, {}).get(job)
             return found is not None and not _has_lasted(found)
 
     def trouble(self, key: Key, dpu: str = "") -> HoldReason | None:
-        """What to report of the DPU because of what fails: the oldest of it."""
+        """The report about a DPU with failed jobs: that of the oldest failure."""
         with self._guard:
             found = sorted(self._reported_locked(key, dpu), key=lambda each: each.since)
         return found[0].why if found else None

@@ -1,4 +1,4 @@
-"""What the caches show of one host and its DPUs."""
+"""Reads the facts about one host and its DPUs from the caches."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from dpunetop.domain.drain.rules.remembering import abandoned_since
 from dpunetop.domain.names import blocker_labels
 from dpunetop.domain.ovnkube.notrunning import why_not_running
 from dpunetop.domain.tenant.visibility import Invisible, Obstacle, visibility
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NODES, PODS, Resource, crd_name
 from dpunetop.kube.meta import Obj, annotations_of, labels_of
@@ -50,6 +51,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at, mappings
 from dpunetop.runtime.cache.store import Indexer
+from dpunetop.runtime.executor import BEHIND_SECONDS
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 Newest = Callable[[str, Resource, Obj], Obj]
@@ -57,26 +59,26 @@ Newest = Callable[[str, Resource, Obj], Obj]
 BY_NODE = "node"
 """Index of pods by the name of their Node."""
 BY_BLOCKER = "blocker"
-"""Index of the pods of blockers by the name of their Deployment: one that finds no room has no Node yet."""
+"""Index of the pods of blockers by the name of their Deployment: a pod that is not scheduled has no Node yet."""
 BY_HOST = "host"
 """Index of NodeMaintenances by the Node that they are about."""
 PATIENCE_SECONDS = 30.0
-"""So long a tenant of which nothing is known yet is waited for, before its silence counts."""
+"""How long a tenant that was never read is waited for before it counts as unreadable."""
 INDEXERS: dict[Resource, dict[str, Indexer]] = {
     PODS: {
-        BY_NODE: lambda pod: _text(at(pod, "spec", "nodeName")),
+        BY_NODE: lambda pod: _text(node_of(pod)),
         BY_BLOCKER: lambda pod: _text(_app_of_blocker(pod)),
     },
     names.NODEMAINTENANCES: {BY_HOST: lambda obj: _text(at(obj, "spec", "nodeName"))},
 }
-"""What the clusters' caches must be indexed by; a tenant's objects may have any shape."""
+"""The indexers that the clusters' caches must have; a tenant's objects may have any shape."""
 
 
-class FirstLooks:
-    """Which tenants this process has seen, and since when it waits for those that cannot be read yet. Threads: any."""
+class FirstSyncWaits:
+    """The tenants that this process has seen, and since when it waits for the others. Threads: any."""
 
     def __init__(self, clock: Clock, patience_seconds: float = PATIENCE_SECONDS) -> None:
-        """A command that looks once passes no patience."""
+        """A command that looks once passes 0."""
         self._clock = clock
         self._patience_seconds = patience_seconds
         self._guard = threading.Lock()  # guards the two below
@@ -84,18 +86,19 @@ class FirstLooks:
         self._waiting_since: dict[str, float] = {}  # cluster -> monotonic
 
     def seconds_left(self, cluster: str) -> float:
-        """For how many seconds the tenant is waited for yet; from now on, if it was not. At 0 its silence counts."""
+        """Seconds for which the tenant is still waited for; the first call starts the wait. 0: it counts as
+        unreadable."""
         now = self._clock.monotonic()
         with self._guard:
             return self._patience_seconds - (now - self._waiting_since.setdefault(cluster, now))
 
     def can_be_read(self, cluster: str) -> None:
-        """The tenant is waited for no more."""
+        """End the wait for a tenant that can be read."""
         with self._guard:
             self._waiting_since.pop(cluster, None)
 
     def is_unseen(self, cluster: str, tenant: TenantSeen | Blind | None) -> bool:
-        """Whether no look has shown the tenant yet; `tenant` is what this one shows."""
+        """Whether no pass has seen the tenant yet; `tenant` is the result of this one."""
         with self._guard:
             if isinstance(tenant, TenantSeen):
                 self._seen.add(cluster)
@@ -104,17 +107,17 @@ class FirstLooks:
 
 @dataclass(frozen=True, slots=True)
 class HostSources:
-    """What a look at a host reads beside the caches; one for all hosts, and all of it is for any thread."""
+    """The sources of a host's facts beside the caches; one value for all hosts, and safe for any thread."""
 
     clusters: Connections
     absences: NodeAbsences
     epoch: Epoch
     newest: Newest
-    """Gives the newest state that is known of what a cache shows, see `Executor.newest`."""
+    """Gives the newest known state of a cached object, see `Executor.newest`."""
     evictions: Evictions
     infra: InfraHealth
     leases: Leases
-    first_looks: FirstLooks
+    first_looks: FirstSyncWaits
 
     def forget(self, cluster: str, host: str) -> None:
         """The host is no longer ours."""
@@ -123,9 +126,10 @@ class HostSources:
 
 
 class HostGatherer:
-    """One look at one host: what caches and the answers to earlier questions show of it; no server is waited for.
+    """Gathers one host's facts from caches and from answers to earlier inquiries; no server is waited for.
 
-    Guarantees: budgets, maintenances and tenant Nodes are never shown as they were before our own last write.
+    Guarantees: budgets, maintenances and tenant Nodes are never older than our own last write; while a cache does not
+        show that write, the host is looked at again soon, in case it never does.
     Threads: one, and one at a time a host.
     """
 
@@ -139,9 +143,10 @@ class HostGatherer:
         self._host_ref = HostRef(
             scope.slot.host, scope.cluster, self._blockers.namespace, self._blockers.owner, sources.epoch.author()
         )
+        self._is_behind = False  # of a cache
 
     def snapshot(self) -> HostSnapshot:
-        """All that this look shows. Raises: NotSynced and NotEngaged about infra."""
+        """The snapshot of this pass. Raises: NotSynced and NotEngaged about infra."""
         nodes = {member.dpu: self._node(INFRA, member.dpu, DPU_SECONDS) for member in self._slot.members}
         dpus = tuple(self._dpu(member, nodes[member.dpu].value) for member in self._slot.members)
         deployments = {dpu: self._blocker(dpu) for dpu in nodes}
@@ -158,7 +163,7 @@ class HostGatherer:
             nodes={dpu: each.value for dpu, each in nodes.items() if not isinstance(each.value, NodeGone)},
             deployments={dpu: each for dpu, each in deployments.items() if each is not None},
             view=view.value,
-            recheck_seconds=soonest(found),
+            recheck_seconds=soonest((*found, Finding(None, BEHIND_SECONDS if self._is_behind else None))),
             is_open=any(each.is_open for each in found),
             trouble=next((each.trouble for each in found if each.trouble is not None), None),
             unseen=tenant.value.hold if isinstance(tenant.value, Blind) and is_unseen else None,
@@ -182,13 +187,18 @@ class HostGatherer:
         shown = replace(view, signals=signals.value, evictions=evictions.value)
         return Finding(shown, soonest((evictions, signals)), is_open=evictions.value is None)
 
+    def _newest(self, cluster: str, resource: Resource, seen: Obj) -> Obj:
+        newest = self._sources.newest(cluster, resource, seen)
+        self._is_behind = self._is_behind or newest is not seen
+        return newest
+
     # --- infra ------------------------------------------------------------------------------------------------------
 
     def _node(self, cluster: str, name: str, apart_seconds: float) -> Finding[Obj | NodeGone]:
         node, absences = self._reader.get(cluster, Selection(NODES), "", name), self._sources.absences
         if node is not None:
             absences.seen(cluster, name)
-            return Finding(self._sources.newest(cluster, NODES, node))
+            return Finding(self._newest(cluster, NODES, node))
         absence = absences.look(cluster, name, apart_seconds, self._reader.waker)
         found = absence.found if absence.found is not None else NodeGone(absence.confirmed)
         error = absence.error
@@ -216,7 +226,7 @@ class HostGatherer:
         seen = self._reader.get(INFRA, selection, selection.namespace, names.blocker_name(dpu))
         if seen is None:
             return None
-        return readers.budget(self._sources.newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), self._blockers.owner)
+        return readers.budget(self._newest(INFRA, names.PODDISRUPTIONBUDGETS, seen), self._blockers.owner)
 
     def _blocker(self, dpu: str) -> Obj | None:
         selection = Selection(DEPLOYMENTS, self._blockers.namespace)
@@ -225,7 +235,7 @@ class HostGatherer:
     def _blocker_pods(self, dpu: str) -> list[Obj]:
         wanted, selection = blocker_labels(dpu), Selection(PODS, self._blockers.namespace)
         pods = self._reader.by_index(INFRA, selection, BY_BLOCKER, names.blocker_name(dpu))
-        on_it = (pod for pod in pods if at(pod, "spec", "nodeName") in (None, "", dpu))  # or nowhere yet
+        on_it = (pod for pod in pods if node_of(pod) in ("", dpu))  # or not scheduled yet
         return [pod for pod in on_it if wanted.items() <= labels_of(pod).items()]
 
     def _pods(self, member: Member) -> tuple[OvnPod, ...]:
@@ -237,7 +247,7 @@ class HostGatherer:
         return tuple(readers.ovn_pod(pod, self._roster.templates, member.entry.idle) for pod in in_order)
 
     def _is_unverified(self) -> bool:
-        """Whether, after a cluster's time went back, a cycle is left that has not been taken over."""
+        """Whether, after a cluster's time went back, some record has not been taken over yet."""
         epoch, term = self._sources.epoch, self._host_ref.author.term
         if not epoch.needs_takeover:
             return False
@@ -252,7 +262,7 @@ class HostGatherer:
     # --- tenant -----------------------------------------------------------------------------------------------------
 
     def _tenant(self) -> Finding[TenantSeen | Blind | None]:
-        """None: nothing is known of the tenant yet, and it is not waited for too long."""
+        """The tenant's objects; None: it was not read yet, and is still waited for."""
         cluster = self._scope.cluster
         node: Finding[Obj | NodeGone] = Finding(NodeGone(False))
         try:
@@ -275,12 +285,12 @@ class HostGatherer:
         if not serves_maintenances(self._reader, cluster):
             return None
         shown = self._reader.by_index(cluster, Selection(kind), BY_HOST, self._slot.host)
-        newest = (self._sources.newest(cluster, kind, obj) for obj in shown)
+        newest = (self._newest(cluster, kind, obj) for obj in shown)
         found = (readers.maintenance(obj, self._blockers.owner) for obj in newest)
         return tuple(sorted(found, key=lambda each: each.name))
 
     def _signals(self, view: HostView) -> Finding[tuple[Signal, ...]]:
-        """What the tenant shows of the host's network."""
+        """The signs of the host's network in the tenant."""
         leases, host = self._sources.leases, self._slot.host
         if not self._roster.has_zones or isinstance(view.tenant, Blind) or isinstance(view.tenant.node, NodeGone):
             leases.forget(self._scope.cluster, host)
@@ -290,14 +300,13 @@ class HostGatherer:
         return Finding(found, lease.recheck_seconds)
 
     def _out_of_sight(self, err: NotEngaged | NotSynced) -> Finding[Blind | None]:
-        """Why the tenant cannot be read, once that is more than the first moments of a start; an error of a single read
-        may be one of them."""
+        """Why the tenant cannot be read; None while it is still waited for: single reads may fail at a start."""
         seen = visibility(self._roster.config, unread(err))
         if isinstance(seen, Invisible) and seen.obstacle is not Obstacle.UNREADABLE:
             return Finding(_blind(seen))
         left = self._sources.first_looks.seconds_left(self._scope.cluster)
         if left <= 0:
-            return Finding(Blind(HoldReason(Reason.TENANT_NOT_SYNCED, f"the tenant has not been read yet: {err}")))
+            return Finding(Blind(HoldReason(Reason.TENANT_NOT_SYNCED, _unread_words(err))))
         return Finding(None, left)
 
 
@@ -310,12 +319,20 @@ _HOLDS = {
 }
 
 
+def _unread_words(err: NotEngaged | NotSynced) -> str:
+    """What of the tenant has not been read in time; each name stands for itself, none is of the operator's inside."""
+    if isinstance(err, NotEngaged):
+        return "the tenant has not been read yet: the operator has no connection to it; see TenantReachable"
+    why = f": {err.error}" if err.error is not None else "; its API server is slow, or does not answer"
+    return f"the tenant has not been read yet: its {err.selection} are not listed{why}"
+
+
 def _blind(found: Invisible) -> Blind:
     return Blind(HoldReason(_HOLDS[found.obstacle], found.words))
 
 
 def serves_maintenances(reader: Reader, cluster: str) -> bool:
-    """Whether the tenant has NodeMaintenances in the version that we speak. Raises: NotSynced, NotEngaged."""
+    """Whether the tenant serves NodeMaintenances in the version that we use. Raises: NotSynced, NotEngaged."""
     found = reader.one(cluster, CUSTOMRESOURCEDEFINITIONS, "", crd_name(names.NODEMAINTENANCES))
     if found is None or (condition_of(found, "Established") or {}).get("status") != "True":
         return False

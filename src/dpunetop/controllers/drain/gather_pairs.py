@@ -1,4 +1,4 @@
-"""Reads all that the caches show of the pairs of a DpuClusterConfig, once for all of its hosts."""
+"""Reads the facts about the pairs of a DpuClusterConfig from the caches, once for all of its hosts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RightsOf = Callable[[DpuClusterConfig], Rights]
 
 
 class PairsGatherer:
-    """Threads: any; one at a time a DpuClusterConfig."""
+    """Threads: any; one at a time for each DpuClusterConfig."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class PairsGatherer:
         self._infra = infra
         self._newest = newest
         self._namespace = installation.namespace
-        self._tenant_namespace = installation.tenant_namespace
+        self._home = installation.home
         self._operator_image = operator_image
         self._ovnkube_image = installation.ovnkube_image
 
@@ -63,8 +63,8 @@ class PairsGatherer:
         siblings: Sequence[DpuClusterConfig],
         rights: _RightsOf,
     ) -> FleetView | NoImage:
-        """What the roster follows from; `siblings` share the tenant, `rights` gives those of one of them. NoImage: no
-        image is known for the blockers."""
+        """The facts of a roster; `siblings` share the tenant, `rights` gives those of one of them. NoImage: no image is
+        known for the blockers."""
         own = rights(config)
         if access is not Access.GIVEN:
             return self._view(reader, config, access, siblings, BlockerSettings(self._namespace, "", own.owner, False))
@@ -84,7 +84,7 @@ class PairsGatherer:
         return self._newest(INFRA, CONFIGMAPS, found)
 
     def pods(self, reader: Reader, config: DpuClusterConfig) -> tuple[Obj, ...]:
-        """All of ovnkube-node."""
+        """All pods of ovnkube-node."""
         selection = Selection(PODS, config.namespace, "", by_labels({"app": names.OVNKUBE_NODE}))
         return tuple(reader.list(INFRA, selection))
 
@@ -134,26 +134,22 @@ class PairsGatherer:
         )
 
     def _image(self, reader: Reader) -> str | NoImage:
-        """Never what a tenant or the author of a DpuClusterConfig names."""
+        """The image of the blockers: never one that a tenant or the author of a DpuClusterConfig names."""
         if self._operator_image or self._ovnkube_image:
             return blocker_image(self._operator_image, self._ovnkube_image, None)
         own, name = names.OVN_KUBERNETES_NAMESPACE, names.OVNKUBE_NODE
         return blocker_image(None, None, reader.one(INFRA, DAEMONSETS, own, name))
 
     def _networks(self, rosters: Sequence[Roster | None]) -> tuple[NetworkState, ...]:
-        """What is known of hosts without a network, over all of these."""
+        """The known hosts without a network, over all of these rosters."""
         reports = (each for roster in rosters if roster is not None for each in self._drain_store.reports(roster))
         return tuple(each.network for each in reports if each is not None and each.network is not None)
 
-    def _home(self, config: DpuClusterConfig) -> str:
-        """Namespace of OVN-Kubernetes in the tenant."""
-        return config.tenant_namespace or self._tenant_namespace
-
     def _neighbours(self, reader: Reader, config: DpuClusterConfig) -> Iterator[Obj | None]:
-        """The DaemonSets whose image ours may have, and who say their release: infra's own and the tenant's."""
+        """The DaemonSets that may have the same image as ours and name its release: infra's own and the tenant's."""
         name = names.OVNKUBE_NODE
         for cluster, home in ((INFRA, names.OVN_KUBERNETES_NAMESPACE), (config.tenant_cluster, self._home(config))):
-            with suppress(NotEngaged, NotSynced):  # a release that is not known only demands less
+            with suppress(NotEngaged, NotSynced):  # an unknown release only requires fewer signs
                 yield reader.one(cluster, DAEMONSETS, home, name)
 
 

@@ -29,28 +29,28 @@ from dpunetop.kube.keys import LEASES, Key
 from dpunetop.kube.plan import Apply, Delete, Plan, Step
 from dpunetop.runtime.executor import Executed, Executor
 from dpunetop.runtime.latency import Delayed
-from dpunetop.runtime.reading import NotSynced, Readings
+from dpunetop.runtime.reading import DynamicWatches, NotSynced
 
 NAME = "drain"
 MANAGER = field_manager(NAME)
 _PAUSES = {Result.DONE: 0.5, Result.STALE: 0.3, Result.REFUSED: 10.0}
-"""Seconds until the next look if nothing wakes: what was written shows in the caches, and that wakes."""
+"""Seconds until the next pass if nothing wakes the key; usually the caches show the write, which wakes it."""
 _DELAYED_SECONDS = 3.0
-"""Until a task is tried again for which there was no room among those of slow tenants."""
+"""Pause before a task is tried again that found no room in the bulkhead for slow tenants."""
 _MOST_TASKS = 10
-"""So many are done one after the other before others have their turn."""
+"""The number of tasks in one pass before other keys have their turn."""
 _UPKEEP, _SWEEPING = "Upkeep", "Sweeping"
 """Kinds of the jobs that are no tasks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What came of one decision: when to look again, and what was done or failed."""
+    """The result of one decision: when to look again, and what was done or failed."""
 
     pauses: tuple[float, ...] = ()
     hold: HoldReason | None = None
     troubles: Mapping[str, HoldReason] = field(default_factory=dict)
-    """By DPU: what fails for it, so that nothing else is to be said of it."""
+    """By DPU: its failure, which replaces every other report about it."""
     done: Task | None = None
     """The task of the drain that was done."""
 
@@ -58,9 +58,9 @@ class _Outcome:
 class Hosts:
     """A Reconciler of hosts; its keys are the places of a roster, under the name of the tenant's cluster.
 
-    Guarantees: a task that fails in the middle is begun anew from what the clusters show; nothing is remembered but
-        the last report, and since when tasks have failed or changed nothing.
-    Threads: `reconcile` from any worker, one at a time a key.
+    Guarantees: a task that fails half-way begins again from the clusters' objects; only the last report is kept in
+        memory, and since when tasks have failed or changed nothing.
+    Threads: `reconcile` from any worker, one at a time for each key.
     """
 
     name = NAME
@@ -80,12 +80,12 @@ class Hosts:
         self._sources = sources
         self._task_runner = task_runner
         self._executor = executor
-        self._readings: Readings | None = None
+        self._watches: DynamicWatches | None = None
         self._log = structlog.get_logger().bind(controller=NAME)
 
-    def read_through(self, readings: Readings) -> None:
-        """Hand over what this controller reads through; once, before the first reconcile."""
-        self._readings = readings
+    def read_through(self, watches: DynamicWatches) -> None:
+        """Take the watches of this controller; once, before the first reconcile."""
+        self._watches = watches
 
     def lane(self, key: Key) -> str:
         """See `ConfigReconciler.lane`: all hosts of a tenant are one."""
@@ -93,10 +93,10 @@ class Hosts:
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`. Raises: ApiError, NotSynced, NotEngaged, Stopped, LeadershipLost."""
-        assert self._readings is not None
+        assert self._watches is not None
         scope = self._drain_store.scope(key)
         if scope is None:
-            self._readings.forget(key)
+            self._watches.forget(key)
             self._sources.forget(key.cluster, key.name)
             self._drain_store.forget(key)
             self._stall_detector.forget(key)
@@ -114,16 +114,16 @@ class Hosts:
         except Exception as err:
             self._fail(key, scope, INTERNAL_ERROR, bug_words(NAME, key, err))
             raise
-        for decided, outcome in steps:  # afterwards: no drain waits for its report
+        for decided, outcome in steps:  # last, so that no drain waits for its report
             report = self._report(key, decided, outcome, stop)
         return min((*outcome.pauses, *rechecks(decided, report)), default=None)
 
     # --- doing ------------------------------------------------------------------------------------------------------
 
     def _go_on(self, key: Key, scope: HostScope, stop: Stop) -> list[tuple[HostDecision, _Outcome]]:
-        """Decide and act, and that again after each task of the drain that was done: what it wrote is known, so the
-        next one need not wait until the caches show it. A task that seems to be wanted still is one whose effect does
-        not show yet. All decisions and their outcomes, in order; at least one."""
+        """Decide and act, and repeat that after each task of the drain that was done: its writes are known, so the next
+        one need not wait until the caches show them. If the same task is wanted again, its effect does not show yet, so
+        the pass ends. Returns all decisions and their outcomes, in order; at least one."""
         decided = self._decide(key, scope)
         steps = [(decided, self._act(key, decided, stop))]
         while (done := steps[-1][1].done) is not None and len(steps) < _MOST_TASKS:
@@ -134,8 +134,8 @@ class Hosts:
         return steps
 
     def _decide(self, key: Key, scope: HostScope) -> HostDecision:
-        assert self._readings is not None
-        with self._readings.reading(key) as reader:
+        assert self._watches is not None
+        with self._watches.reading(key) as reader:
             snapshot = HostGatherer(self._sources, reader, scope).snapshot()
             refusal = reader.refusal()
         if refusal is not None and refusal.selection.resource != LEASES:  # the signals of a host say that of its Lease
@@ -144,7 +144,7 @@ class Hosts:
         return decide_host(snapshot)
 
     def _act(self, key: Key, decided: HostDecision, stop: Stop) -> _Outcome:
-        """Everything that is to be done now. Each job looks for itself: one that changes nothing stops no other."""
+        """Do everything that is to be done now. Each job reads for itself: one that changes nothing stops no other."""
         kept = list(self._keep_up(key, decided, stop))
         jobs = [*(job for job, _ in kept), *(_job(task) for task in decided.tasks)]
         self._stall_detector.wanted(key, decided.tasks)
@@ -183,7 +183,7 @@ class Hosts:
         return executed
 
     def _try(self, key: Key, decided: HostDecision, task: Task, stop: Stop) -> tuple[Result | None, float]:
-        """What came of a task, and how long to wait then; None: not yet, or it failed."""
+        """The outcome of a task, and how long to wait then; None: it is not tried yet, or it failed."""
         job = _job(task)
         if pause := self._failures.pause(key, job) or self._stall_detector.pause(key, task):
             return None, pause
@@ -198,7 +198,7 @@ class Hosts:
         return carried.done.result, self._judge(key, task, carried)
 
     def _judge(self, key: Key, task: Task, carried: TaskOutcome) -> float:
-        """How long to wait after a task that came to its end. One that has written and changed nothing has failed."""
+        """How long to wait after a task that ended. One that has written and changed nothing has failed."""
         job, result = _job(task), carried.done.result
         self._stall_detector.tried(key, task, carried.done)
         if result is Result.STALE and carried.wrote:
@@ -224,7 +224,7 @@ class Hosts:
 
     def _fail(self, key: Key, scope: HostScope, reason: str, message: str) -> None:
         unseen = unseen_statuses(scope.roster, scope.slot, reason, message)
-        self._drain_store.show(key, unseen, 0)  # at no time: a drain that runs is not seen to be over
+        self._drain_store.show(key, unseen, 0)  # time 0: a drain that runs does not count as over
         self._drain_store.report(key, failed_report(scope.slot, reason, message, scope.outage))
 
     def _report(self, key: Key, decided: HostDecision, outcome: _Outcome, stop: Stop) -> HostReport:

@@ -1,4 +1,4 @@
-"""Whether infra itself may be what fails, so that what it shows of single DPUs is not to be acted upon."""
+"""Whether infra itself is suspected of failing, so that its view of single DPUs must not be acted upon."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dpunetop.kube.meta import Obj
 from dpunetop.runtime.cluster import Health, Reach
 
 CALM_SECONDS = 60.0
-"""So long infra's API server must have answered, and not many of its Nodes have been away, until a single DPU is
-believed to have failed. Longer than a control plane that is back needs to see which kubelets still report."""
+"""How long infra's API server must have answered, without many of its Nodes being down, before the failure of a single
+DPU counts. Longer than a restarted control plane needs to see which kubelets still report."""
 
 
 class InfraHealth:
-    """Remembers when infra was last suspect. A new process does not know, and so suspects it at first.
+    """Remembers when infra was last suspected. A new process does not know, and so suspects it at first.
 
     Threads: any.
     """
@@ -29,7 +29,7 @@ class InfraHealth:
         self._disrupted_at: float | None = None  # monotonic
 
     def see(self, nodes: Iterable[Obj]) -> str:
-        """Note what infra's Nodes show; why infra is suspect because of them, empty: it is not."""
+        """Note the state of infra's Nodes; return why infra is suspected because of them, empty: it is not."""
         if not is_disrupted(nodes):
             return ""
         with self._guard:
@@ -37,7 +37,7 @@ class InfraHealth:
         return "many of its Nodes are not Ready at once"
 
     def suspicion(self) -> Finding[str]:
-        """Why infra is suspect although its Nodes are Ready now, and when that may be over; empty: it is not."""
+        """Why infra is suspected although its Nodes are Ready now, and when that may end; empty: it is not."""
         health = self._health()
         if health is None or health.reach is not Reach.REACHABLE or health.reason:
             return Finding("its API server does not answer")

@@ -1,4 +1,4 @@
-"""Follows the Leases of hosts that are to be given back on proof."""
+"""Watches the Leases of hosts that are to be given back on proof."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ from dpunetop.domain.drain.fleet.roster import Roster
 from dpunetop.domain.drain.host import Finding
 from dpunetop.domain.drain.model.facts import DpuNode, HoldReason, HostView, Reason, Signal
 from dpunetop.domain.drain.model.hoststate import HostState
-from dpunetop.domain.drain.rules.leases import LEASE, NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
+from dpunetop.domain.drain.rules.leases import (
+    LEASE,
+    NO_LEASE,
+    Lease,
+    ObservationPeriod,
+    RenewalCount,
+    count_renewals,
+    lease,
+    lease_signal,
+)
 from dpunetop.domain.drain.rules.proof import is_verifying, missing_proofs
 from dpunetop.domain.names import LEASE_PREFIX, OVNKUBE_NODE
+from dpunetop.domain.ovnkube.deployed import Renewal, is_without_leases
 from dpunetop.domain.ovnkube.release import release_of
-from dpunetop.domain.ovnkube.settings import Renewal, is_without_leases
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized
 from dpunetop.kube.keys import DAEMONSETS, LEASES
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
@@ -22,30 +31,30 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """What could be read of a Lease."""
+    """The result of reading a Lease."""
 
     lease: Lease
     unread: str = ""
     """Why it could not be read."""
     refused: HoldReason | None = None
-    """Said at once: the tenant does not let us look."""
+    """Reported at once: the tenant denies the read."""
 
 
 class Leases:
     """Counts how often the Lease of a host is renewed.
 
-    Guarantees: a Lease is read, and so watched, only while its host is verified; what was counted is in this memory
-        alone and only as long, so that a start, a leadership and a verification count anew.
-    Threads: any; one at a time a host.
+    Guarantees: a Lease is read, and so watched, only while its host is verified; the count is kept in memory and only
+        as long, so that it begins again with each process, leadership and verification.
+    Threads: any; one at a time for each host.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._guard = threading.Lock()  # guards _tallies
-        self._tallies: dict[tuple[str, str], Tally] = {}  # by the tenant's cluster and the host
+        self._guard = threading.Lock()  # guards _counts
+        self._counts: dict[tuple[str, str], RenewalCount] = {}  # by the tenant's cluster and the host
 
     def look(self, reader: Reader, roster: Roster, view: HostView) -> Finding[Signal | None]:
-        """The sign that the Lease of the host gives; None: the host does not go by one."""
+        """The sign from the Lease of the host; None: the host does not watch one."""
         place = (roster.config.tenant_cluster, view.host_ref.host)
         if not is_verifying(HostState(view)):
             self.forget(*place)
@@ -62,33 +71,34 @@ class Leases:
         return Finding(lease_signal(found, now, name, seen.unread), found.patience_left(now) or None)
 
     def forget(self, cluster: str, host: str) -> None:
-        """The host is not verified."""
+        """Drop the count of a host that is not verified."""
         with self._guard:
-            self._tallies.pop((cluster, host), None)
+            self._counts.pop((cluster, host), None)
 
-    def _count(self, place: tuple[str, str], view: HostView, seen: Lease) -> Tally | None:
-        """None: the DPU that is to prove itself is not Ready, so nothing counts."""
+    def _count(self, place: tuple[str, str], view: HostView, seen: Lease) -> RenewalCount | None:
+        """None: the DPU that has to give the proof is not Ready, so nothing counts."""
         host_state = HostState(view)
         prover = host_state.prover()
         if prover is None or not isinstance(prover.node, DpuNode) or not prover.node.ready:
             self.forget(*place)
             return None
-        stretch = Stretch(prover.name, prover.node.boot_id, view.host_ref.author.term)
+        period = ObservationPeriod(prover.name, prover.node.boot_id, view.host_ref.author.term)
         is_due, now = not missing_proofs(prover, host_state.cycle(prover), ()), self._clock.monotonic()
         with self._guard:
-            found = self._tallies[place] = tally(self._tallies.get(place), stretch, seen, now, is_due=is_due)
+            found = self._counts[place] = count_renewals(self._counts.get(place), period, seen, now, is_due=is_due)
         return found
 
 
 def _look(reader: Reader, roster: Roster, name: str) -> _Look | None:
-    """None: the host goes by no Lease. What the DPUs were told counts first, then the release, then what is there."""
+    """None: the host watches no Lease. The options of the DPUs count first, then the release, then whether a Lease
+    exists."""
     if roster.renewal is Renewal.NEVER or (roster.renewal is Renewal.UNKNOWN and _has_none(reader, roster)):
         return None
     namespace = roster.tenant_namespace
     try:
         found = reader.one(roster.config.tenant_cluster, LEASES, namespace, name)
-    except NotEngaged as err:
-        return _Look(NO_LEASE, str(err))
+    except NotEngaged:
+        return _Look(NO_LEASE, "the operator has no connection to the tenant; see TenantReachable")
     except NotSynced as err:
         return _unread(err.error, name)
     unwatched = reader.refusal()
@@ -98,7 +108,7 @@ def _look(reader: Reader, roster: Roster, name: str) -> _Look | None:
 
 
 def _has_none(reader: Reader, roster: Roster) -> bool:
-    """Whether the tenant's release has no Leases, as far as it can be told."""
+    """Whether the tenant's release is known to have no Leases."""
     cluster, namespace = roster.config.tenant_cluster, roster.tenant_namespace
     try:
         found = reader.one(cluster, DAEMONSETS, namespace, OVNKUBE_NODE)

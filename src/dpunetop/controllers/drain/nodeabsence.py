@@ -1,4 +1,4 @@
-"""When a Node that a cache does not show is really gone: two quorum reads, far enough apart, must say so."""
+"""Confirms that a Node which no cache shows is gone: by two quorum reads, far enough apart."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dpunetop.runtime.reading import Waker
 DPU_SECONDS = 600.0
 HOST_SECONDS = 60.0
 _AGAIN_SECONDS = 5.0
-"""An answer that does not say that the Node is gone is asked for again after this time."""
+"""Pause before the next read, after an answer that does not confirm that the Node is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAbsence:
-    """A Node that a cache does not show. `found` is what the server shows all the same."""
+    """A Node that a cache does not show. `found` is the object if the server has it all the same."""
 
     confirmed: bool = False
     found: Obj | None = None
@@ -30,42 +30,42 @@ class NodeAbsence:
     error: ApiError | None = None
     """Why the server could not be asked."""
     is_unasked: bool = False
-    """Whether the server has not answered yet: the answer wakes."""
+    """Whether the server has not answered yet; the answer wakes the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
     at: float
     gone_since: float | None = None
-    """When the server first said that the Node is gone, if it has not shown it since."""
+    """When the server first confirmed that the Node is gone, if it has not shown it since."""
     confirmed: bool = False
     found: Obj | None = None
     error: ApiError | None = None
 
     def due(self, apart_seconds: float) -> float:
-        """When to ask again."""
+        """When to read again."""
         if self.gone_since is None or self.error is not None:
             return self.at + _AGAIN_SECONDS
         return self.gone_since + apart_seconds
 
 
 class NodeAbsences:
-    """Counts for each Node how long it is known to be gone. Threads: any; one at a time a Node."""
+    """Remembers for each Node since when it is known to be gone. Threads: any; one at a time for each Node."""
 
     def __init__(self, inquiries: Inquiries, clients: Callable[[str], Client], clock: Clock) -> None:
         self._inquiries = inquiries
         self._clients = clients
         self._clock = clock
         self._guard = threading.Lock()  # guards _answers
-        self._answers: dict[tuple[str, str], _Answer] = {}  # by cluster and Node, the last one
+        self._answers: dict[tuple[str, str], _Answer] = {}  # the last one, by cluster and Node
 
     def seen(self, cluster: str, name: str) -> None:
-        """The Node is there."""
+        """Drop the answers about a Node that exists."""
         with self._guard:
             self._answers.pop((cluster, name), None)
 
     def look(self, cluster: str, name: str, apart_seconds: float, waker: Waker) -> NodeAbsence:
-        """What the server said last. It is asked again if it is time to, and the answer calls `waker`."""
+        """The last answer of the server. If it is due, the server is asked again, and the answer calls `waker`."""
         with self._guard:
             answer = self._answers.get((cluster, name))
         if answer is not None and answer.confirmed:

@@ -1,4 +1,4 @@
-"""All pairs of a DpuClusterConfig: who is paired with whom, their entries in one write, and `PairsHealthy`."""
+"""All pairs of a DpuClusterConfig: the roster, the entries in one write, and `PairsHealthy`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PUTTING = Job(PutEntries.__name__)
 
 
 class Pairs(ConfigReconciler[PairsView]):
-    """Sees to the ServiceAccount of the blockers, the entries of DPUs that are protected, and `PairsHealthy`.
+    """Manages the ServiceAccount of the blockers, the entries of DPUs that are protected, and `PairsHealthy`.
 
     Guarantees: hosts are looked at only once their blockers can run.
     """
@@ -57,7 +57,7 @@ class Pairs(ConfigReconciler[PairsView]):
         self._gatherer = PairsGatherer(drain_store, executor.newest, installation, operator_image, infra)
 
     def serves(self, config: DpuClusterConfig) -> bool:
-        """See `ConfigReconciler.serves`; to the very end, since what protects goes last."""
+        """See `ConfigReconciler.serves`; until its deletion ends, since protections are removed late."""
         return config.refused is None and config.has_finalizer and config.kubeconfig_secret is not None
 
     def forget(self, key: Key) -> None:
@@ -66,7 +66,7 @@ class Pairs(ConfigReconciler[PairsView]):
         self._failures.forget(key)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        """See `ConfigReconciler.reconcile`; then writes the entries of those that are protected by now."""
+        """See `ConfigReconciler.reconcile`; then writes the entries of DPUs that are protected by now."""
         again = super().reconcile(key, stop)
         roster = self._drain_store.roster(tenant_cluster_name(key.namespace, key.name))
         if roster is None or not roster.has_entries:
@@ -79,15 +79,15 @@ class Pairs(ConfigReconciler[PairsView]):
         return again if pause is None else pause
 
     def _put(self, key: Key, task: PutEntries, stop: Stop) -> float | None:
-        """How long to wait after the entries were tried; None: they are written."""
+        """How long to wait before the entries are tried again; None: they are written."""
         if pause := self._failures.pause(key, _PUTTING):
             return pause
         try:
             carried = self._task_runner.carry_out(key, task, stop)
         except CallFailed as err:
             why = why_failed(err.call, err.error)
-            self._failures.failed(key, _PUTTING, err.error, why)
-            return _AGAIN_SECONDS  # so that it is reported
+            pause = self._failures.failed(key, _PUTTING, err.error, why)
+            return min(pause, _AGAIN_SECONDS)  # at the latest, so that it is reported
         if carried.done.result is Result.DONE:
             self._failures.succeeded(key, _PUTTING)
             return None

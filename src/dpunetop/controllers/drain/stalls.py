@@ -1,4 +1,4 @@
-"""Tasks that are done again and again and change nothing: slowed down, reported, and then all is listed again."""
+"""Tasks that are repeated and change nothing: slowed down, reported, and followed by a relist of the cluster."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SAID_SECONDS = 10.0
 """Longer than a watch lags behind on a loaded server; until then it is not reported."""
 READ_ANEW_SECONDS = 30.0
 _APART_SECONDS = 600.0
-"""All of a cluster is read anew no more often: whatever is wrong, its server is not to be the next that suffers."""
+"""Least time between two relists of a cluster, so that they do not overload its server."""
 _FREE_TRIES = 3
-"""So often in a row a task is done at once; who is woken by what it wrote itself would never rest."""
+"""The number of times that a task is repeated without a pause; a key that its own write wakes would never rest."""
 _PACE_SECONDS = 0.5
 _SLOW_SECONDS = 5.0
 
@@ -33,14 +33,14 @@ class _Trial:
 class StallDetector:
     """Counts for each host how long the same task has been wanted, however often it was done.
 
-    A task looks everything up before it writes. Where the server shows another state than the cache, a watch lags,
-    or it follows another history than the server's: a cluster was restored from an older state, and by the time it was
-    asked as much was written as was lost. No watch shows that, and nothing would ever end it.
-    Threads: any; one at a time a key.
+    A task reads everything before it writes. If the server's state differs from the cache, a watch lags, or it follows
+    a history that the server no longer has: a cluster was restored from an older state, and has since written as many
+    changes as it lost. No watch shows that, and only a relist ends it.
+    Threads: any; one at a time for each key.
     """
 
     def __init__(self, clock: Clock, read_anew: Callable[[str], None]) -> None:
-        """`read_anew` has all that is watched of the cluster of that name read again."""
+        """`read_anew` relists everything that is watched of the cluster of that name."""
         self._clock = clock
         self._read_anew = read_anew
         self._guard = threading.Lock()  # guards the two below
@@ -48,12 +48,12 @@ class StallDetector:
         self._read_at: dict[str, float] = {}  # cluster -> monotonic
 
     def forget(self, key: Key) -> None:
-        """The host is no longer ours."""
+        """Drop the counts of a host that is no longer ours."""
         with self._guard:
             self._trials.pop(key, None)
 
     def wanted(self, key: Key, tasks: Iterable[Task]) -> None:
-        """These are all tasks that the host wants now: what is not among them any more has come to an end."""
+        """Take all tasks that the host wants now: the counts of others end."""
         names = {identity(task) for task in tasks}
         with self._guard:
             kept = {name: trial for name, trial in self._trials.pop(key, {}).items() if name in names}
@@ -61,7 +61,7 @@ class StallDetector:
                 self._trials[key] = kept
 
     def pause(self, key: Key, task: Task) -> float:
-        """How many seconds to wait before the task is begun once more; 0: none."""
+        """Seconds to wait before the task is repeated; 0: none."""
         with self._guard:
             trial = self._trials.get(key, {}).get(identity(task))
         if trial is None or trial.tries < _FREE_TRIES:
@@ -70,7 +70,7 @@ class StallDetector:
         return max(0.0, trial.last + pace - self._clock.monotonic())
 
     def tried(self, key: Key, task: Task, done: Done) -> None:
-        """What came of the task; one that was refused waits by itself, and does not count."""
+        """Count the outcome of a task; one that was refused has its own pause, and does not count."""
         if done.result is Result.REFUSED:
             return
         now = self._clock.monotonic()
@@ -82,7 +82,7 @@ class StallDetector:
             self._read_anew(cluster)
 
     def hold(self, key: Key) -> HoldReason | None:
-        """What to say of a task that has been done in vain for long."""
+        """The report about a task that has changed nothing for long; None: there is none."""
         with self._guard:
             trials = list(self._trials.get(key, {}).values())
         vain = next((trial for trial in trials if trial.last - trial.since >= SAID_SECONDS), None)
@@ -98,5 +98,5 @@ class StallDetector:
 
 
 def identity(task: Task) -> str:
-    """Of the kind and the DPU of a task: two of the same are about the same, however much of it has changed."""
+    """The kind and the DPU of a task: two with the same identity are the same job, even if their content differs."""
     return f"{type(task).__name__} {getattr(task, 'dpu', '')}"

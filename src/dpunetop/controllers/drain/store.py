@@ -1,6 +1,6 @@
-"""What the two controllers of the drain know of each other: rosters one way, reports the other; and what both show.
+"""Shared state of the two drain controllers: rosters one way, reports the other, and the statuses of the DPUs.
 
-Nothing here outlives the process, and all of it follows from what the clusters show.
+All of it is in memory, and follows from the clusters' objects.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from dpunetop.domain.drain.hostreport import HostReport
 from dpunetop.kube.keys import INFRA, Key
 
 Shift = tuple[DpuNodeStatus | None, DpuNodeStatus]
-"""Where a DPU stood, as far as that was known, and where it stands."""
+"""The former status of a DPU, if it was known, and the present one."""
 
 StepOver = Callable[[DrainStep, int], None]
-"""Is told of a step of a drain that is over, and how many seconds it took."""
+"""Callback for a step of a drain that is over, with the seconds that it took."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShownDpu:
-    """One DPU, as the drain shows it."""
+    """One DPU with its status from the drain."""
 
     roster: Roster
     is_listed: bool
-    """Whether any host has to do with it, or it might have one."""
+    """Whether it is in the roster, with or without a host."""
     status: DpuNodeStatus | None
     """None: it was not looked at yet."""
 
@@ -42,7 +42,7 @@ class DrainStore:
         self._rosters: dict[str, Roster] = {}  # by the name of the tenant's cluster
         self._reports: dict[Key, HostReport] = {}
         self._homes: dict[str, Mapping[str, Place]] = {}  # of each DPU, by the name of the tenant's cluster
-        self._statuses: dict[Key, tuple[DpuNodeStatus, ...]] = {}  # of the DPUs at home in a host
+        self._statuses: dict[Key, tuple[DpuNodeStatus, ...]] = {}  # of the DPUs whose home is a host
         self._wake_host: Callable[[Key], None] = lambda _: None
         self._wake_config: Callable[[Key], None] = lambda _: None
         self._wake_dpu: Callable[[Key], None] = lambda _: None
@@ -55,15 +55,16 @@ class DrainStore:
         wake_dpu: Callable[[Key], None] = lambda _: None,
         step_over: StepOver = lambda *_: None,
     ) -> None:
-        """Take the callbacks that enqueue a key, and who is told of steps of drains; once, before anything is
-        published. The key of a DPU is that of its `DpuNode`."""
+        """Take the callbacks that enqueue keys, and the one for steps of drains; once, before anything is published.
+        The key of a DPU is that of its `DpuNode`."""
         self._step_over = step_over
         self._wake_host, self._wake_config, self._wake_dpu = wake_host, wake_config, wake_dpu
 
     # --- of a whole DpuClusterConfig --------------------------------------------------------------------------------
 
     def publish(self, roster: Roster) -> None:
-        """Make `roster` known; wake the hosts that it says something new to, and those who share the tenant's limit."""
+        """Publish `roster`; wake the hosts whose part of it changes, and the DpuClusterConfigs that share the tenant's
+        limit."""
         cluster, homes = roster.config.tenant_cluster, _homes(roster)
         with self._guard:
             before = self._rosters.get(cluster)
@@ -77,7 +78,7 @@ class DrainStore:
             self._wake_siblings(roster)
 
     def drop(self, cluster: str) -> None:
-        """The DpuClusterConfig of that tenant is gone or no longer served."""
+        """Drop the state of a DpuClusterConfig that is gone or no longer served."""
         with self._guard:
             before = self._rosters.pop(cluster, None)
             homes = self._homes.pop(cluster, {})
@@ -92,12 +93,12 @@ class DrainStore:
             return self._rosters.get(cluster)
 
     def rosters(self) -> list[Roster]:
-        """All of them."""
+        """All rosters."""
         with self._guard:
             return list(self._rosters.values())
 
     def scope(self, key: Key) -> HostScope | None:
-        """What is known of the host of `key`; None: it is in no roster."""
+        """The facts known about the host of `key`; None: it is in no roster."""
         with self._guard:
             roster, report = self._rosters.get(key.cluster), self._reports.get(key)
         slot = roster.slots.get((key.namespace, key.name)) if roster is not None else None
@@ -131,7 +132,7 @@ class DrainStore:
     # --- of a single host -------------------------------------------------------------------------------------------
 
     def report(self, key: Key, report: HostReport) -> HostReport | None:
-        """Make known how far a host is; what was known before."""
+        """Publish the report of a host; returns the previous one."""
         with self._guard:
             before = self._reports.get(key)
             self._reports[key] = report
@@ -141,13 +142,13 @@ class DrainStore:
         return before
 
     def forget(self, key: Key) -> None:
-        """A host is gone from its roster."""
+        """Drop the state of a host that is gone from its roster."""
         with self._guard:
             self._reports.pop(key, None)
             self._statuses.pop(key, None)
 
     def reports(self, roster: Roster) -> list[HostReport | None]:
-        """What is known of each slot of `roster`; None: nothing yet."""
+        """The report of each slot of `roster`; None: none yet."""
         keys = [key_of(roster.config.tenant_cluster, place) for place in roster.slots]
         with self._guard:
             return [self._reports.get(key) for key in keys]
@@ -155,8 +156,7 @@ class DrainStore:
     # --- of a single DPU --------------------------------------------------------------------------------------------
 
     def show(self, key: Key, statuses: tuple[DpuNodeStatus, ...], now: int) -> list[Shift]:
-        """Make known where the DPUs at home in a host stand; those of whom nothing is said stand where they stood. What
-        has changed by that."""
+        """Publish the statuses of the DPUs whose home is a host; the others keep theirs. Returns the changes."""
         if not statuses:
             return []
         with self._guard:
@@ -171,14 +171,15 @@ class DrainStore:
         return changes
 
     def _tell_steps(self, changes: Iterable[Shift]) -> None:
-        """Of those that were over before this process looked, another one has told."""
+        """Report the steps that ended; those that ended before this process saw the DPU were reported by an earlier
+        one."""
         for before, now in changes:
             if before is not None and now.drain is not None:
                 for step, seconds in now.drain.steps_since(before.drain).items():
                     self._step_over(step, seconds)
 
     def dpu(self, namespace: str, name: str) -> ShownDpu | None:
-        """One DPU of the DpuClusterConfig that is served in that namespace; None: none is."""
+        """One DPU of the DpuClusterConfig that is served in that namespace; None: none is served there."""
         with self._guard:
             found = next((each for each in self._rosters.values() if each.config.namespace == namespace), None)
             if found is None:
@@ -215,8 +216,8 @@ def key_of(cluster: str, place: Place) -> Key:
 
 
 def subject(key: Key) -> dict[str, str]:
-    """Whom a line of the log is about: the tenant's cluster, the DpuClusterConfig, and the host or the DPU if the key
-    is of one."""
+    """The subject of a log line: the tenant's cluster, the DpuClusterConfig, and the host or the DPU if the key is of
+    one."""
     if key.cluster == INFRA:
         return {"cluster": tenant_cluster_name(key.namespace, key.name), "config": f"{key.namespace}/{key.name}"}
     return {"cluster": key.cluster, "config": key.cluster.removeprefix("tenant/"), key.namespace: key.name}
@@ -230,14 +231,14 @@ def _changed(before: Roster | None, now: Roster) -> Iterable[Place]:
 
 
 def _homes(roster: Roster) -> Mapping[str, Place]:
-    """Of each DPU the slot that it is at home in."""
+    """For each DPU, the slot that is its home."""
     return {member.dpu: place for place, slot in roster.slots.items() for member in slot.members if member.is_home}
 
 
 def _moved(
     before: Roster | None, now: Roster, housed: Mapping[str, Place], homes: Mapping[str, Place]
 ) -> Iterable[str]:
-    """DPUs of which something else is to be said, although no host says so: all of them, if the credential changes."""
+    """DPUs whose DpuNode changes although no host reports it: all of them, if the credential changes."""
     if before is None or credential_current(before.config) != credential_current(now.config):
         return {*housed, *homes}
     return [dpu for dpu in {*housed, *homes} if housed.get(dpu) != homes.get(dpu)]

@@ -1,17 +1,32 @@
-"""Carries out the tasks of the drain, one call at a time: reads from the servers themselves, writes that are always
-sent."""
+"""Carries out the tasks of the drain: reads go to the servers, several at once, and writes are always sent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 import structlog
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.store import subject
-from dpunetop.domain.drain.model.calls import Answer, Call, Done, QuorumGet, QuorumList, Task, Write, drive
+from dpunetop.domain.drain.model.calls import (
+    Answer,
+    Answers,
+    Call,
+    Done,
+    QuorumGet,
+    QuorumList,
+    Read,
+    Result,
+    Task,
+    Write,
+    answer_or_error,
+    drive,
+)
 from dpunetop.kube.errors import ApiError, NotFound
 from dpunetop.kube.keys import INFRA, Key
 from dpunetop.kube.plan import Apply, Emit, Plan
@@ -34,21 +49,21 @@ class CallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TaskOutcome:
-    """What came of a task."""
+    """The outcome of a task."""
 
     done: Done
     wrote: bool
-    """Whether a write of it was answered well."""
+    """Whether one of its writes succeeded."""
     minded: CallFailed | None = None
-    """The last error that the task took for an answer."""
+    """The last error that the task handled."""
 
 
 class TaskRunner:
     """Carries out tasks against the servers themselves.
 
-    Guarantees: tasks that call slow tenants have no more workers than `bulkhead` gives room, all of them together; one
-        that finds none ends between two calls, where any may end; a call to infra never waits for room, so that a
-        budget is closed however slow its tenant is. Threads: any.
+    Guarantees: all tasks that call slow tenants together use at most the workers of `bulkhead`; one that finds no room
+        ends between two calls, where any task may end; a call to infra never waits for room, so that a budget is closed
+        even if its tenant is slow. Threads: any.
     """
 
     def __init__(self, executor: Executor, clients: Callable[[str], Client], bulkhead: Bulkhead) -> None:
@@ -58,7 +73,7 @@ class TaskRunner:
         self._log = structlog.get_logger().bind()
 
     def carry_out(self, key: Key, task: Task, stop: Stop, rehearsed: Apply | None = None) -> TaskOutcome:
-        """Do all of a task; `key` is whose it is, for the log. `rehearsed` is tried with a dry run before.
+        """Carry out a whole task; `key` is its subject for the log. `rehearsed` is tried in a dry run before.
 
         Raises: CallFailed; Delayed; NotEngaged when a cluster has gone; Stopped; LeadershipLost.
         """
@@ -85,21 +100,41 @@ class TaskRunner:
             wrote = wrote or isinstance(call, Write)
             return answer
 
+        def read_all(reads: tuple[Read, ...]) -> Answers:
+            if stop.is_set():
+                raise Stopped
+            for read in reads:
+                visit.call(read.cluster)
+            answers = self._read_all(reads, stop)
+            pairs = zip(reads, answers.each, strict=True)
+            failed.extend(CallFailed(read, err) for read, err in pairs if isinstance(err, ApiError))
+            return answers
+
         try:
-            done = drive(task, perform)
+            done = drive(task, perform, read_all)
         except ApiError as err:
             raise next(each for each in reversed(failed) if each.error is err) from err
-        self._log.info("drain task", **subject(key), task=type(task).__name__, result=done.result.name, note=done.note)
+        tell = self._log.debug if done.result is Result.STALE and not wrote else self._log.info
+        tell("drain task", **subject(key), task=type(task).__name__, result=done.result.name, note=done.note)
         return TaskOutcome(done, wrote, failed[-1] if failed else None)
 
     def _rehearse(self, step: Apply) -> None:
-        """Return unless a write is known to fail as it did before: a refusal, or a server that cannot tell, is no such
-        thing. Raises: CallFailed; NotEngaged; LeadershipLost."""
+        """Return unless a write is known to fail as before: a refusal, or a server that does not support dry runs, does
+        not show that. Raises: CallFailed; NotEngaged; LeadershipLost."""
         try:
             self._executor.rehearse(step)
         except ApiError as err:
             if not 400 <= err.code < 500:
                 raise CallFailed(Write(step), err) from err
+
+    def _read_all(self, reads: tuple[Read, ...], stop: Stop) -> Answers:
+        """In threads of their own, but for the first: they end with the reads, which all have their limits."""
+        ask = partial(answer_or_error, partial(self._perform, stop=stop))
+        first, *others = reads
+        with ThreadPoolExecutor(max(1, len(others)), "drain-reads") as threads:
+            asked = [threads.submit(copy_context().run, ask, read) for read in others]
+            answer = ask(first)
+        return Answers((answer, *(each.result() for each in asked)))
 
     def _perform(self, call: Call, stop: Stop) -> Answer:
         match call:
@@ -127,5 +162,5 @@ def _cluster_of(call: Call) -> str:
         case Write():
             return call.step.cluster
         case Emit():
-            return INFRA  # whatever its cluster: it only goes to the recorder
+            return INFRA  # for any cluster: it only goes to the recorder
     assert_never(call)

@@ -1,8 +1,8 @@
-"""What tenants have answered, kept for a while, so that a pass does not ask again what the last one asked."""
+"""A cache of one tenant's answers with expiry, so that a pass does not repeat the requests of the last one."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
-    """One question that tenants are asked, by its name; `T` is the type of its answer."""
+    """One question to tenants, by name; `T` is the type of its answer."""
 
     name: str
 
@@ -26,28 +26,27 @@ class _Known:
 
 
 class ExpiringCache:
-    """The last answer to each question of each tenant, for a while. Threads: any."""
+    """The last answer of a tenant to each question, until it expires. Threads: one at a time, as passes of a key."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._guard = threading.Lock()  # guards _known
-        self._known: dict[str, dict[Question[Any], _Known]] = {}
+        self._known: dict[Question[Any], _Known] = {}
 
-    def get(self, cluster: str, question: Question[T], about: object) -> T | None:
-        """The answer, if it was given about the same thing and not too long ago; else None."""
-        with self._guard:
-            known = self._known.get(cluster, {}).get(question)
+    def get(self, question: Question[T], about: object) -> T | None:
+        """The answer, if it is about the same thing and has not expired; else None."""
+        known = self._known.get(question)
         if known is None or known.about != about or self._clock.monotonic() >= known.until:
             return None
         return cast(T, known.value)  # `put` took a T under this question
 
-    def put(self, cluster: str, question: Question[T], about: object, value: T, seconds: float) -> None:
+    def put(self, question: Question[T], about: object, value: T, seconds: float) -> None:
         """Remember an answer."""
-        known = _Known(about, value, self._clock.monotonic() + seconds)
-        with self._guard:
-            self._known.setdefault(cluster, {})[question] = known
+        self._known[question] = _Known(about, value, self._clock.monotonic() + seconds)
 
-    def forget(self, cluster: str) -> None:
-        """Drop all answers of a tenant."""
-        with self._guard:
-            self._known.pop(cluster, None)
+    def cached(self, question: Question[T], about: object, ask: Callable[[], T], seconds: float) -> T:
+        """The answer, else the one that `ask` gives now, which is remembered."""
+        known = self.get(question, about)
+        if known is None:
+            known = ask()
+            self.put(question, about, known, seconds)
+        return known

@@ -12,13 +12,14 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.reconciler import Installation, TenantReconciler, blindness
 from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.calls import TenantCalls
 from dpunetop.controllers.tenant.identity import IdentityReviewer
-from dpunetop.controllers.tenant.tokens import BuildTenant, TokenRequester, write_refused
+from dpunetop.controllers.tenant.routes import BuildTenant
+from dpunetop.controllers.tenant.tokens import TokenRequester, write_refused
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import CredentialChoice, DpuClusterConfig, tenant_cluster_name
-from dpunetop.domain.credential.account import Account, TenantSide, account_for
-from dpunetop.domain.credential.nodeidentity import Identity, Unasked
-from dpunetop.domain.credential.plan import (
+from dpunetop.domain.credential.account import TenantSide, account_for
+from dpunetop.domain.credential.facts import (
     CredentialView,
     Held,
     Minted,
@@ -31,8 +32,9 @@ from dpunetop.domain.credential.plan import (
     expiry,
     minted_in,
     parse_held,
-    plan_credential,
 )
+from dpunetop.domain.credential.nodeidentity import UNASKED, Identity
+from dpunetop.domain.credential.plan import plan_credential
 from dpunetop.domain.names import (
     KUBE_SYSTEM,
     OVNKUBE_NODE,
@@ -47,7 +49,7 @@ from dpunetop.domain.pairing.entries import entries_of
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
 from dpunetop.domain.tenant.credentialend import end_of
-from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import last_good
 from dpunetop.kube.errors import Forbidden, Invalid, NotFound
 from dpunetop.kube.keys import (
@@ -72,11 +74,11 @@ from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, begin
 
 
 class DpuCredential(TenantReconciler[CredentialView]):
-    """Sees to our ServiceAccount in the tenant, the Secret that DPU pods mount, and `DpuCredentialValid`.
+    """Manages our ServiceAccount in the tenant, the Secret that DPU pods mount, and `DpuCredentialValid`.
 
-    Guarantees: in this order, each step in a pass of its own or of a later one: rights reviewed, ServiceAccount and
-        bindings applied, token asked for, token accepted, Secret written. A stop between any two loses at most a token
-        that is not in use. What is kept in memory only saves requests.
+    Guarantees: the order of the steps, in one or several passes: rights reviewed, ServiceAccount and bindings applied,
+        token requested, token accepted, Secret written. A stop between any two loses at most a token that is not in
+        use. The memory only saves requests.
     """
 
     name: ClassVar[str] = "credential"
@@ -95,27 +97,27 @@ class DpuCredential(TenantReconciler[CredentialView]):
         """`clients` gives the client of an engaged cluster. Raises: NotEngaged, where it has none."""
         super().__init__(installation, executor)
         self._clients = clients
-        self._build_tenant = build_tenant
         self._clock = clock
-        self._gate = gate
         self._ends = _Ends(metrics)
-        self._answers = ExpiringCache(clock)
+        self._build_tenant = build_tenant
+        self._gate = gate
+        self._answers: dict[str, ExpiringCache] = {}  # by cluster name; of one key only one pass at a time uses it
 
     def serves(self, config: DpuClusterConfig) -> bool:
         """See `ConfigReconciler.serves`: host configuration alone needs no tenant."""
         return super().serves(config) and config.kubeconfig_secret is not None
 
     def gather(self, reader: Reader, config: DpuClusterConfig) -> CredentialView:
-        """See `ConfigReconciler.gather`: what infra has."""
+        """See `ConfigReconciler.gather`: the objects in infra."""
         owner = Owner(config.live, self.owner(reader, config))
-        stored = self._secret(reader, config, TENANT_KUBECONFIG)
-        secret = self._secret(reader, config, TENANT_CREDENTIAL)
+        stored = reader.one(INFRA, SECRETS, config.namespace, TENANT_KUBECONFIG)
+        secret = reader.one(INFRA, SECRETS, config.namespace, TENANT_CREDENTIAL)
         kubeconfig, held = last_good(stored, owner), parse_held(secret, owner)
         self._ends.show(config, held, kubeconfig)
         return CredentialView(
             config=config,
             owner=owner,
-            kubeconfig=kubeconfig,
+            last_good=kubeconfig,
             stored=stored,
             secret=secret,
             held=held,
@@ -124,113 +126,99 @@ class DpuCredential(TenantReconciler[CredentialView]):
             tenant=None,
             now=self._clock.now(),
             field_manager=self.manager,
+            account=account_for(self.installation.home(config), None),
         )
 
     def probe(self, reader: Reader, view: CredentialView) -> CredentialView:
-        """See `TenantReconciler.probe`: rights, the credential that pods hold, a new token if that is due. What a right
-        allows to read in the tenant is read after the right was reviewed."""
-        if view.kubeconfig is None:
+        """See `TenantReconciler.probe`: the rights, the credential of the pods, and a new token if one is due. The
+        tenant's objects are read only after the right to read them was reviewed."""
+        if view.last_good is None:
             return view
-        asked = self._asked(reader, view, view.kubeconfig)
-        return replace(asked, now=self._clock.now(), identity=self._identity(reader, asked, view.kubeconfig))
+        asked = self._asked(reader, view)
+        return replace(asked, now=self._clock.now(), identity=self._identity(reader, asked))
 
     def plan(self, view: CredentialView) -> Plan:
         """See `ConfigReconciler.plan`."""
         return plan_credential(view)
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        """See `ConfigReconciler.reconcile`; what the tenant refuses to have written, the next pass does without."""
+        """See `ConfigReconciler.reconcile`; the next pass does without a write that the tenant has refused."""
         try:
             return super().reconcile(key, stop)
         except (Forbidden, Invalid, NotFound) as err:
             if err.cluster == tenant_cluster_name(key.namespace, key.name):
-                write_refused(self._answers, err.cluster, err)
+                write_refused(self._calls(err.cluster).answers, err)
             raise
 
     def forget(self, key: Key) -> None:
-        """See `ConfigReconciler.forget`: no series and no answer of it is left."""
+        """See `ConfigReconciler.forget`: its metrics and answers are dropped."""
         self._ends.forget(key.namespace, key.name)
-        self._answers.forget(tenant_cluster_name(key.namespace, key.name))
+        self._answers.pop(tenant_cluster_name(key.namespace, key.name), None)
 
-    def _secret(self, reader: Reader, config: DpuClusterConfig, name: str) -> Obj | None:
-        return self._local(reader, config, SECRETS, name)
-
-    def _local(self, reader: Reader, config: DpuClusterConfig, resource: Resource, name: str) -> Obj | None:
-        return reader.one(INFRA, resource, config.namespace, name)
-
-    def _identity(self, reader: Reader, view: CredentialView, kubeconfig: TenantKubeconfig) -> Identity:
-        """Whether what pods hold is admitted, once it is what they work with."""
-        hosts, tenant, held = self._hosts(reader, view.config), view.config.tenant_cluster, view.held
+    def _identity(self, reader: Reader, view: CredentialView) -> Identity:
+        """Whether admission accepts the pods' credential, once they use it."""
+        hosts, tenant, who = self._hosts(reader, view.config), view.config.tenant_cluster, view.kubeconfig
         if not hosts or not self._is_engaged(tenant):
-            return Unasked()
-        reviewer = IdentityReviewer(tenant, self._build_tenant, self._answers, self._clock, self._gate, self.manager)
-        match held:
-            case Minted() if view.trial is TokenTrial.ACCEPTED:
-                about = (kubeconfig.server, held.account_uid)
-                user = view.who.user(self._namespace(view.config))
-                return reviewer.ask(as_dpu(kubeconfig, held), about, user, hosts)
+            return UNASKED
+        reviewer = partial(IdentityReviewer, self._calls(tenant), self.manager)
+        match view.held:
+            case Minted() as held if view.trial is TokenTrial.ACCEPTED:
+                about = (who.server, held.account_uid)
+                return reviewer(as_dpu(who, held), view.account.user).ask(about, hosts)
             case Provided():
-                return reviewer.ask(kubeconfig, fingerprint(kubeconfig), "", hosts)
+                return reviewer(who, "").ask(fingerprint(who), hosts)
             case _:
-                return Unasked()
-
-    def _namespace(self, config: DpuClusterConfig) -> str:
-        """Of OVN-Kubernetes in the tenant."""
-        return config.tenant_namespace or self.installation.tenant_namespace
-
-    def _who(self, reader: Reader, tenant: str, namespace: str) -> Account:
-        """Raises: NotSynced, NotEngaged."""
-        nodes = reader.one(tenant, DAEMONSETS, namespace, OVNKUBE_NODE)
-        return account_for(release_of(nodes, None))
+                return UNASKED
 
     def _hosts(self, reader: Reader, config: DpuClusterConfig) -> list[str]:
-        """Those that the DPU pods write to, where there is a webhook that may refuse it."""
-        daemonset = self._local(reader, config, DAEMONSETS, OVNKUBE_NODE)
+        """The hosts to which the DPU pods write, where a webhook may refuse that."""
+        daemonset = reader.one(INFRA, DAEMONSETS, config.namespace, OVNKUBE_NODE)
         if running_topology(daemonset) is not Topology.INTERCONNECT:
             return []
-        entries = entries_of(self._local(reader, config, CONFIGMAPS, OVNKUBE_NODE_ENTRIES))
+        entries = entries_of(reader.one(INFRA, CONFIGMAPS, config.namespace, OVNKUBE_NODE_ENTRIES))
         return sorted({host for dpu, text in entries.items() if (host := host_of(dpu, text))})
 
+    def _calls(self, tenant: str) -> TenantCalls:
+        answers = self._answers.setdefault(tenant, ExpiringCache(self._clock))
+        return TenantCalls(tenant, self._build_tenant, answers, self._clock, self._gate)
+
     def _is_engaged(self, tenant: str) -> bool:
-        """A tenant that is not, another one in its place for instance, is asked nothing."""
+        """Whether the tenant may be asked: not one that is disengaged, for instance because another cluster answers in
+        its place."""
         try:
             self._clients(tenant)
         except NotEngaged:
             return False
         return True
 
-    def _asked(self, reader: Reader, view: CredentialView, kubeconfig: TenantKubeconfig) -> CredentialView:
-        config = view.config
-        tenant, namespace = config.tenant_cluster, self._namespace(config)
+    def _asked(self, reader: Reader, view: CredentialView) -> CredentialView:
+        config, tenant = view.config, view.config.tenant_cluster
         try:
-            reader.one(tenant, NAMESPACES, "", KUBE_SYSTEM)  # be woken when the tenant comes
-            view = replace(view, who=self._who(reader, tenant, namespace))
-            client = self._clients(tenant)
-            requester = TokenRequester(
-                client, self._build_tenant, self._answers, self._clock, self._gate, kubeconfig, namespace, view.who
-            )
+            reader.one(tenant, NAMESPACES, "", KUBE_SYSTEM)  # the key is woken when the tenant is engaged
+            nodes = reader.one(tenant, DAEMONSETS, view.account.namespace, OVNKUBE_NODE)
+            view = replace(view, account=account_for(view.account.namespace, release_of(nodes, None)))
+            requester = TokenRequester(self._calls(tenant), self._clients(tenant), view)
             if config.tenant_credential is CredentialChoice.PROVIDED:
                 return _with_provided(view, requester)
             if verdict := requester.review():
                 return _without_rights(view, requester, verdict)
-            side = _side(reader, tenant, namespace, view.who)
-            trial = requester.trial(view.held, side)
-            others = _others(reader, tenant, namespace, view.who, view.owner, view.stored)
+            side = _side(reader, view)
+            trial = requester.trial(side)
+            others = _others(reader, view)
         except (NotEngaged, NotSynced) as err:
-            words = f"the tenant has not been read: {blindness(config, err)}"
-            return replace(view, finding=TokenUnanswered("TenantNotRead", words))
-        finding = requester.minting(view.held, trial, side, view.owner.hash)
+            return replace(view, finding=TokenUnanswered("TenantNotRead", blindness(config, err)))
+        finding = requester.minting(trial, side)
         return replace(view, finding=finding, trial=trial, tenant=side, superseded=others)
 
 
 def _without_rights(
     view: CredentialView, requester: TokenRequester, verdict: TokenRefused | TokenUnanswered
 ) -> CredentialView:
-    """The kubeconfig may not mint, or the tenant does not say whether it may."""
+    """The view if the kubeconfig may not mint, or the tenant does not answer whether it may."""
     if requester.is_silent:
         return replace(view, finding=verdict)
     is_given = isinstance(view.held, Provided)
-    return replace(view, finding=verdict, trial=requester.provided() if is_given else requester.trial(view.held, None))
+    return replace(view, finding=verdict, trial=requester.provided() if is_given else requester.trial(None))
 
 
 def _with_provided(view: CredentialView, requester: TokenRequester) -> CredentialView:
@@ -241,35 +229,31 @@ def _with_provided(view: CredentialView, requester: TokenRequester) -> Credentia
     return replace(view, trial=trial)
 
 
-def _side(reader: Reader, tenant: str, namespace: str, who: Account) -> TenantSide:
-    reads = [partial(_named, reader, tenant, each, namespace, who.name) for each in (SERVICEACCOUNTS, *_BINDINGS)]
-    begin(*reads)
-    account, role_binding, cluster_role_binding = (read() for read in reads)
-    return TenantSide(namespace, account, role_binding, cluster_role_binding, who)
-
-
 _BINDINGS = (ROLEBINDINGS, CLUSTERROLEBINDINGS)
 
 
-def _others(
-    reader: Reader, tenant: str, namespace: str, who: Account, owner: Owner, stored: Obj | None
-) -> tuple[tuple[Resource, Obj], ...]:
-    """Objects with earlier names of ours in that namespace, as far as the Secret notes that we made them."""
-    places = minted_in(stored) if stored is not None else ()
-    known = [name for place, name in places if place == namespace and name != who.name]
-    sought = [(resource, name) for name in known for resource in (*_BINDINGS, SERVICEACCOUNTS)]
-    found = ((resource, _named(reader, tenant, resource, namespace, name)) for resource, name in sought)
-    ours = ((r, obj) for r, obj in found if obj is not None and labels_of(obj).get(OWNER_LABEL) == owner.hash)
-    return tuple(ours)
+def _side(reader: Reader, view: CredentialView) -> TenantSide:
+    reads = [partial(_named, reader, view, each, view.account.name) for each in (SERVICEACCOUNTS, *_BINDINGS)]
+    begin(*reads)
+    return TenantSide(view.account, *(read() for read in reads))
 
 
-def _named(reader: Reader, tenant: str, resource: Resource, namespace: str, name: str) -> Obj | None:
-    place = namespace if resource.namespaced else ""
-    return reader.one(tenant, resource, place, name)
+def _others(reader: Reader, view: CredentialView) -> tuple[tuple[Resource, Obj], ...]:
+    """Our objects under earlier names in that namespace, as far as the Secret records that we made them."""
+    made = minted_in(view.stored) if view.stored is not None else ()
+    earlier = [each for each in made if each.namespace == view.account.namespace and each != view.account]
+    sought = [(resource, each.name) for each in earlier for resource in (*_BINDINGS, SERVICEACCOUNTS)]
+    found = ((resource, _named(reader, view, resource, name)) for resource, name in sought)
+    return tuple((r, obj) for r, obj in found if obj and labels_of(obj).get(OWNER_LABEL) == view.owner.hash)
+
+
+def _named(reader: Reader, view: CredentialView, resource: Resource, name: str) -> Obj | None:
+    place = view.account.namespace if resource.namespaced else ""
+    return reader.one(view.config.tenant_cluster, resource, place, name)
 
 
 class _Ends:
-    """Tells metrics until when the credentials of each DpuClusterConfig are good, as far as that is known."""
+    """Metrics of when the credentials of each DpuClusterConfig expire, as far as known."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._of_pods = metrics.gauge(
@@ -286,13 +270,13 @@ class _Ends:
         )
 
     def show(self, config: DpuClusterConfig, held: Held, kubeconfig: TenantKubeconfig | None) -> None:
-        """They are these now."""
+        """Set the metrics to the current credentials."""
         end = end_of(kubeconfig)
         self._set(self._of_pods, expiry(held, kubeconfig), config)
         self._set(self._of_kubeconfig, None if end is None else end.at, config)
 
     def forget(self, namespace: str, name: str) -> None:
-        """The DpuClusterConfig is gone, or needs none."""
+        """Drop the metrics of a DpuClusterConfig that is gone, or needs no credentials."""
         self._of_pods.clear(namespace, name)
         self._of_kubeconfig.clear(namespace, name)
 

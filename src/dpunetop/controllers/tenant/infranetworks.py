@@ -1,4 +1,4 @@
-"""Infra's own networks, which no tenant's kubeconfig may lead into."""
+"""Infra's own networks, into which no tenant's kubeconfig may lead."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class InfraNetworks:
         self._nodes = nodes
         self._clock = clock
         self._guard = threading.Lock()  # guards the three below
-        self._seen: dict[str, None] = {}  # addresses that infra was reached at, the last ones at the end
+        self._seen: dict[str, None] = {}  # addresses at which infra was reached, the newest at the end
         self._known: tuple[Network, ...] | None = None
         self._until = 0.0
 
     def see(self, address: str) -> None:
-        """Note an address that infra is about to be reached at; see `Connection.on_connect`."""
+        """Note an address at which infra is about to be reached; see `Connection.on_connect`."""
         with self._guard:
             self._seen.pop(address, None)
             self._seen[address] = None
@@ -55,7 +55,7 @@ class InfraNetworks:
                 del self._seen[next(iter(self._seen))]
 
     def refresh(self) -> None:
-        """Ask infra, unless it has answered a moment ago. Raises: ApiError, if it never has."""
+        """Ask infra, unless its answer is recent. Raises: ApiError, if it never answered."""
         with self._guard:
             if self._known is not None and self._clock.monotonic() < self._until:
                 return
@@ -70,7 +70,7 @@ class InfraNetworks:
             self._known, self._until = found, self._clock.monotonic() + AGAIN_SECONDS
 
     def current(self) -> tuple[Network, ...]:
-        """All of them, as far as they are known."""
+        """All known networks."""
         with self._guard:
             known, seen = self._known or (), list(self._seen)
         return (*known, *networks_of_addresses(seen), *networks_of_nodes(self._nodes()))
@@ -79,7 +79,7 @@ class InfraNetworks:
         yield from addresses_of_servers(_all(infra, one(ENDPOINTSLICES, *_SERVERS)))
         if infra.serves(SERVICECIDRS):
             yield from networks_of_services(_all(infra, Selection(SERVICECIDRS)))
-        # Of the definition first, and by list: what is not there is then no failed request.
+        # The definition first, and by list, so that a missing one is no failed request.
         if list(_all(infra, one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(NETWORKS)))):
             yield from networks_of_openshift(_all(infra, one(NETWORKS, "", CLUSTER_NETWORK)))
 

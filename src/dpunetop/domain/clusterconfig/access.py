@@ -1,4 +1,4 @@
-"""What the operator may do in the namespace of a DpuClusterConfig that ends."""
+"""The operator's access to the namespace of a DpuClusterConfig that ends."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from enum import Enum, auto
 
 
 class Access(Enum):
-    """How far what lies in the namespace is in reach."""
+    """Whether the operator can still remove its objects in the namespace."""
 
     GIVEN = auto()
-    """As long as it is served: all that is ours there is taken away in order."""
+    """The operator has its rights there, and removes its objects in order."""
     TAKEN = auto()
-    """The operator's rights there are gone: what is ours there is left, once its hosts are drained."""
+    """The operator's rights there are gone: its objects stay there once the hosts are drained."""
     ENDING = auto()
-    """The namespace is being deleted, or is gone: Kubernetes takes pods, Secrets and rights in any order, at once."""
+    """The namespace is terminating or gone: Kubernetes removes pods, Secrets and rights at once, in any order."""

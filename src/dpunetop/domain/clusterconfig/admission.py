@@ -13,17 +13,17 @@ _DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 NAMESPACE_NOT_SERVED = "NamespaceNotServed"
 """Reason why a DpuClusterConfig gets nothing, not even a finalizer."""
 MOST_WAITING = 16
-"""So many of one namespace that were never served are looked at, the oldest; one of them can be served."""
+"""Of one namespace, only this many that were never served are looked at, the oldest; one of them can be served."""
 _RESERVED, _TOO_MANY = "ReservedNamespace", "TooManyInNamespace"
 WITHOUT_RIGHTS = frozenset({NAMESPACE_NOT_SERVED, _RESERVED, _TOO_MANY})
-"""Reasons of refusals that are told where the operator may have no rights, not even to write an Event."""
+"""Reasons of refusals in namespaces where the operator may have no rights, not even to write an Event."""
 NEVER_SERVED = ConfigRefused("NeverServed", "it is not served yet")
-"""What all but one controller make of a DpuClusterConfig that is not claimed to be served; it is not told."""
+"""The verdict of all controllers but `clusterconfig` before the status claims the pool; it is not reported."""
 _FOREIGN_POOLS = ("master", "worker")
 
 
 def claims(obj: Obj) -> tuple[str, str]:
-    """What a DpuClusterConfig takes for itself alone: its namespace and its pool. No two kinds have one text."""
+    """What a DpuClusterConfig claims for itself alone: its namespace and its pool. A claim's text tells which."""
     return f"namespace/{namespace_of(obj)}", f"pool/{(obj.get('spec') or {}).get('poolName') or ''}"
 
 
@@ -33,13 +33,13 @@ def admit(objects: Iterable[Obj], has_rights: Callable[[str], bool] = lambda _: 
 
 
 def judge(configs: list[DpuClusterConfig], has_rights: Callable[[str], bool]) -> list[DpuClusterConfig]:
-    """Say of each, which is given with all that share its namespace or its pool, whether it is served.
+    """Decide whether each is served; it must be given with all that share its namespace or its pool.
 
-    `has_rights` says of a namespace whether the operator was given rights there.
+    `has_rights` tells whether the operator has rights in a namespace.
     Guarantees: of several that claim one namespace or one pool exactly one is served: one that was served before, else
-        the oldest, a terminating one that was served too until it is gone. Those of them that are refused for
-        themselves claim nothing; one that was served before is not refused for rights that are gone. What it costs
-        grows with their number, and no faster: strangers may make as many as they like.
+        the oldest. One that was served keeps its claims until it is gone, also while it terminates, and is not refused
+        for rights that are gone. One that is refused for its own spec claims nothing. The cost is linear in their
+        number, because strangers may create as many as they like.
     """
 
     def alone(config: DpuClusterConfig) -> ConfigRefused | None:
@@ -55,7 +55,7 @@ def judge(configs: list[DpuClusterConfig], has_rights: Callable[[str], bool]) ->
 def _first(
     rivals: Iterable[DpuClusterConfig], claim: Callable[[DpuClusterConfig], str]
 ) -> Mapping[str, DpuClusterConfig]:
-    """Who comes first of those with one claim."""
+    """By claim, the DpuClusterConfig that comes first."""
     found: dict[str, DpuClusterConfig] = {}
     for rival in rivals:
         former = found.setdefault(claim(rival), rival)
@@ -65,14 +65,14 @@ def _first(
 
 
 def hopeless(config: DpuClusterConfig) -> ConfigRefused | None:
-    """Why the rights need not be looked at; None: they must be."""
+    """The refusal that holds whatever the rights are; None: the rights decide."""
     if config.terminating and not config.was_served:
         return ConfigRefused("Terminating", "it was never served, so nothing is to be taken down")
     return _reserved(config)
 
 
 def too_many(namespace: str) -> ConfigRefused:
-    """Why one beyond the cap is not looked at."""
+    """The refusal of one beyond the cap."""
     return ConfigRefused(
         _TOO_MANY,
         f"of the DpuClusterConfigs in namespace {namespace} that are not served the oldest {MOST_WAITING} alone are "
@@ -103,7 +103,7 @@ def _bad_pool(config: DpuClusterConfig) -> ConfigRefused | None:
 def _younger(
     config: DpuClusterConfig, namespaces: Mapping[str, DpuClusterConfig], pools: Mapping[str, DpuClusterConfig]
 ) -> ConfigRefused | None:
-    """The first of those that are in the way is told."""
+    """The refusal names the first that is in the way."""
     claimants = (namespaces.get(config.namespace, config), pools.get(config.pool_name, config))
     rival = min(claimants, key=_rank)
     if _rank(rival) >= _rank(config):
@@ -127,16 +127,16 @@ def _without_rights(config: DpuClusterConfig, has_rights: Callable[[str], bool])
 
 
 def _rank(config: DpuClusterConfig) -> tuple[bool, tuple[str, str, str]]:
-    """Whoever was served before one that was not, however old."""
+    """One that was served comes before one that was not, whatever their age."""
     return not config.was_served, age(config)
 
 
 def age(config: DpuClusterConfig) -> tuple[str, str, str]:
-    """What the older of two is the smaller by."""
+    """Sort key by age, the oldest first."""
     return age_of(config.live)
 
 
 def age_of(obj: Obj) -> tuple[str, str, str]:
-    """As `age`, of one that was not parsed."""
+    """As `age`, of an object that is not parsed."""
     metadata = obj["metadata"]
     return str(metadata.get("creationTimestamp", "")), namespace_of(obj), str(metadata["name"])

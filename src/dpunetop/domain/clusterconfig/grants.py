@@ -1,7 +1,7 @@
 """Which nodes a DpuClusterConfig has: those that it selects, that its namespace may have, and that no other holds.
 
-A selector is written by namespace users, so it takes nothing by itself. What counts is a label that kubelets cannot
-set, the annotation of a Namespace, which cluster administrators write, and what this operator has written where
+Namespace users write the selector, so it takes nothing by itself. A node is granted by a label that kubelets cannot
+set, by the annotation of a Namespace, which cluster administrators write, or by what this operator has written where
 namespace users cannot. Pool, DaemonSet, blockers, roster and pairing all ask `judge_nodes`.
 """
 
@@ -27,12 +27,12 @@ from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.selectors import matches, parse_selector
 
 NOT_GRANTED = "NodeNotGranted"
-"""Reason of a condition that names nodes which are selected and not had."""
+"""Reason of a condition that names nodes which are selected and not granted."""
 
 _SHOWN = 5
 
 
-class Tie(IntEnum):
+class ClaimStrength(IntEnum):
     """How a DpuClusterConfig holds a node; the higher value wins, whichever is older."""
 
     WISH = 0
@@ -50,25 +50,25 @@ Age = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one DpuClusterConfig has of one node."""
+    """The tie of one DpuClusterConfig to one node."""
 
     owner: str
     """Value of its owner label."""
     who: str
     """For a person."""
-    tie: Tie
+    strength: ClaimStrength
     age: Age
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Which nodes a namespace may use: by its annotation, which may narrow and widen; None: it has none."""
+    """Which nodes a namespace may use: its annotation replaces the default selector; None: it has none."""
 
     namespace: str = ""
     text: str | None = None
 
     def refusal(self, node: Obj) -> str:
-        """Why a node is not granted; empty: it is. Guarantees: a node of the control plane never is."""
+        """Why a node is not granted; empty: it is. Guarantees: a node of the control plane is never granted."""
         labels = labels_of(node)
         if any(label in labels for label in CONTROL_PLANE_LABELS):
             return "is a node of the control plane"
@@ -87,18 +87,18 @@ class Grant:
 
 
 def grant_of(name: str, namespace: Obj | None) -> Grant:
-    """The grant of a Namespace; one that cannot be found grants what any does."""
+    """The grant of a Namespace; one that is not found has the default grant."""
     return Grant(name, annotations_of(namespace).get(NODE_GRANT_ANNOTATION) if namespace is not None else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What decides, beside selector and nodes, which nodes a DpuClusterConfig has."""
+    """Grant and claims: with selector and nodes they decide which nodes a DpuClusterConfig has."""
 
     grant: Grant = Grant()
     owner: str = ""
     claims: Mapping[str, tuple[Claim, ...]] = field(default_factory=dict)
-    """By node: what anybody has of it, its own included."""
+    """By node: every claim to it, its own included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +106,16 @@ class Nodes:
     """The nodes that a selector picks, judged."""
 
     had: frozenset[str]
-    """What the pool may hold."""
+    """The nodes that the pool may hold."""
     dpus: frozenset[str]
-    """Those of them that the network is left to us on: what may be protected and serve."""
+    """Those of them with `DPU_NODE_LABEL`, on which the network is left to us: they may be protected and serve."""
     refused: Mapping[str, str]
-    """What is selected and not had, and why not."""
+    """The nodes that are selected and not had, and why not."""
     closed: tuple[str, ...]
-    """Those of `refused` that pods would come to if nothing kept them off, in order. One that serves a host still is
-    not among them: its pod stays until the host is drained."""
+    """Those of `refused` that the DaemonSet must exclude by name, in order. One that still serves a host is not among
+    them: its pod stays until the host is drained."""
     sought: Mapping[str, str]
-    """Nodes of this one that another DpuClusterConfig selects too, and which one."""
+    """Nodes held here that another DpuClusterConfig selects too, and which one."""
 
     def why_not_paired(self) -> Mapping[str, str]:
         """Why selected nodes are not paired with a host."""
@@ -151,7 +151,7 @@ def judge_nodes(config: DpuClusterConfig, nodes: Iterable[Obj], rights: Rights) 
 
 
 def some_nodes(said: Mapping[str, str]) -> str:
-    """Names of nodes, each with what is to be said of it: the first of them."""
+    """One line with the first few nodes, each with its text from `said`."""
     words = [f"{name} {said[name]}" for name in sorted(said)]
     rest = len(words) - _SHOWN
     return "; ".join(words[:_SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
@@ -159,7 +159,7 @@ def some_nodes(said: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A DpuClusterConfig that is served, with what its namespace may use."""
+    """A DpuClusterConfig that is served, with the grant of its namespace."""
 
     config: DpuClusterConfig
     owner: str
@@ -173,11 +173,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class ClaimsView:
-    """What shows who claims some nodes."""
+    """The objects from which the claims to some nodes follow."""
 
     nodes: tuple[Obj, ...]
     candidates: tuple[Candidate, ...]
-    """All that may select one of them; what others hold is seen all the same."""
+    """All that may select one of the nodes; nodes held by any other still count as held."""
     pools: tuple[Obj, ...]
     """Every MachineConfigPool."""
     budgets: Mapping[str, Obj]
@@ -185,48 +185,52 @@ class ClaimsView:
 
 
 def weigh_claims(view: ClaimsView) -> Mapping[str, tuple[Claim, ...]]:
-    """What anybody has of each node, of one DpuClusterConfig the strongest alone."""
+    """The claims to each node; of one DpuClusterConfig only the strongest."""
     return {name_of(node): _claims(view, node) for node in view.nodes}
 
 
 def _claims(view: ClaimsView, node: Obj) -> tuple[Claim, ...]:
     known = {each.owner: each for each in view.candidates}
-    ties: dict[str, tuple[Tie, str]] = {}
-    for owner, tie, who in (*_wishes(view, node), *_pools(view, node), *_serving(view, node)):
-        ties[owner] = tie, known[owner].who if owner in known else who
+    strengths: dict[str, tuple[ClaimStrength, str]] = {}
+    for owner, strength, who in (*_wishes(view, node), *_pools(view, node), *_serving(view, node)):
+        strengths[owner] = strength, known[owner].who if owner in known else who
     return tuple(
-        Claim(owner, who, tie, age(known[owner].config) if owner in known else ("", "", owner))
-        for owner, (tie, who) in sorted(ties.items())
+        Claim(owner, who, strength, age(known[owner].config) if owner in known else ("", "", owner))
+        for owner, (strength, who) in sorted(strengths.items())
     )
 
 
-def _wishes(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+def _wishes(view: ClaimsView, node: Obj) -> Iterable[tuple[str, ClaimStrength, str]]:
     for each in view.candidates:
         if not each.config.terminating and selects(each.config, node) and not each.grant.refusal(node):
-            yield each.owner, Tie.WISH, each.who
+            yield each.owner, ClaimStrength.WISH, each.who
 
 
-def _pools(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+def _pools(view: ClaimsView, node: Obj) -> Iterable[tuple[str, ClaimStrength, str]]:
     for pool in view.pools:
         owner, selector = labels_of(pool).get(OWNER_LABEL), (pool.get("spec") or {}).get("nodeSelector") or {}
         if owner and matches(selector, labels_of(node)):
             is_configured = bool(nodes_in_pool(name_of(pool), (node,)))
-            yield owner, Tie.CONFIGURED if is_configured else Tie.POOL, f"the owner of pool {name_of(pool)}"
+            yield (
+                owner,
+                ClaimStrength.CONFIGURED if is_configured else ClaimStrength.POOL,
+                f"the owner of pool {name_of(pool)}",
+            )
 
 
-def _serving(view: ClaimsView, node: Obj) -> Iterable[tuple[str, Tie, str]]:
+def _serving(view: ClaimsView, node: Obj) -> Iterable[tuple[str, ClaimStrength, str]]:
     budget = view.budgets.get(blocker_name(name_of(node)))
     if budget is None or not annotations_of(budget).get(SERVES_ANNOTATION):
         return
     if owner := labels_of(budget).get(OWNER_LABEL):
-        yield owner, Tie.SERVES, f"the owner of budget {name_of(budget)}"
+        yield owner, ClaimStrength.SERVES, f"the owner of budget {name_of(budget)}"
 
 
 def _refusal(rights: Rights, node: Obj) -> str:
     if why := rights.grant.refusal(node):
         return why
     claims = rights.claims.get(name_of(node), ())
-    holder = min(claims, key=lambda claim: (-claim.tie, claim.age), default=None)
+    holder = min(claims, key=lambda claim: (-claim.strength, claim.age), default=None)
     return "" if holder is None or holder.owner == rights.owner else f"is held by {holder.who}"
 
 
@@ -240,4 +244,6 @@ def _attracts(node: Obj) -> bool:
 
 
 def _serves(rights: Rights, name: str) -> bool:
-    return any(claim.owner == rights.owner and claim.tie is Tie.SERVES for claim in rights.claims.get(name, ()))
+    return any(
+        claim.owner == rights.owner and claim.strength is ClaimStrength.SERVES for claim in rights.claims.get(name, ())
+    )

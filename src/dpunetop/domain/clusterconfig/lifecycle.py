@@ -1,4 +1,5 @@
-"""From finalizer to farewell: what a DpuClusterConfig needs while it lives, and the order in which it ends."""
+"""A DpuClusterConfig from its finalizer to its deletion: what it needs while it lives, and the order of its
+teardown."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.clusterconfig.admission import WITHOUT_RIGHTS
-from dpunetop.domain.clusterconfig.poolend import Staying, staying_nodes
+from dpunetop.domain.clusterconfig.poolend import NodeInPool, staying_nodes
 from dpunetop.domain.clusterconfig.status import report, summary
 from dpunetop.domain.clusterconfig.types import DeletionPolicy, DpuClusterConfig
 from dpunetop.domain.names import (
@@ -28,30 +29,31 @@ from dpunetop.kube.plan import Apply, Delete, Patch, Plan, Step
 from dpunetop.kube.selectors import matches
 
 POOL_KEPT, LEFT_IN_TENANT = "PoolKept", "LeftInTenant"
-"""Reasons of Events about what stays when a DpuClusterConfig is gone."""
+"""Reasons of Events about objects that stay when a DpuClusterConfig is gone."""
 EVENTS_REFUSED = "EventsRefused"
 """Reason of the first Event that is written after others were refused."""
 UNTOLD_SECONDS = 35.0
-"""So often it is tried whether Events are written again: not before the recorder of Events tries the namespace anew."""
+"""Pause before the next attempt to write Events: longer than the recorder of Events avoids the namespace."""
 _SHOWN = 5
 RIGHTS_SECONDS = 60.0
-"""When it is looked again whether there are rights in a namespace; nothing shows that of itself."""
+"""Pause before the rights in a namespace are checked again; no watch shows a change of them."""
 ENDING_RIGHTS_SECONDS = 5.0
-"""The same at the end of a DpuClusterConfig: people take rights away first, and what is left to do goes by that."""
+"""The same at the end of a DpuClusterConfig, when people often remove the rights first, which changes what is left to
+do."""
 
 
 @dataclass(frozen=True, slots=True)
-class OutOfSight:
-    """We have written to the tenant, and it cannot be read now; `why` not."""
+class TenantUnreadable:
+    """We have written to the tenant, and it cannot be read now; `why` says the reason."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What bears our owner label and is still there when a DpuClusterConfig is deleted.
+    """The objects with our owner label that exist when a DpuClusterConfig is deleted.
 
-    Of what lies in its namespace nothing is known unless `access` is GIVEN: it is left to Kubernetes.
+    Objects in its namespace are known only if `access` is GIVEN; otherwise they are left to Kubernetes.
     """
 
     owner: str
@@ -60,9 +62,9 @@ class Leftovers:
     pool: Obj | None
     machine_config: Obj | None
     nodes: tuple[Obj, ...]
-    """All Nodes of infra: who still runs a configuration of the pool shows in their annotations."""
+    """All Nodes of infra: their annotations show which still run a configuration of the pool."""
     served: tuple[str, ...]
-    """Hosts that are served still."""
+    """Hosts that are still served."""
     daemonset: Obj | None
     pods: tuple[Obj, ...]
     protections: tuple[str, ...]
@@ -72,10 +74,10 @@ class Leftovers:
     blocker_account: Obj | None
     copies: tuple[tuple[Resource, Obj], ...]
     service_account: Obj | None
-    tenant: tuple[tuple[Resource, Obj], ...] | OutOfSight
-    """What we made in the tenant, in the order in which it goes: bindings first, ServiceAccounts last."""
+    tenant: tuple[tuple[Resource, Obj], ...] | TenantUnreadable
+    """Our objects in the tenant, in the order of removal: bindings first, ServiceAccounts last."""
     kubeconfig: Obj | None
-    """Secret of the kubeconfig that leads there, and notes that we made something."""
+    """Secret of the kubeconfig for the tenant, which also records that we made objects there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +88,18 @@ class ConfigView:
     leftovers: Leftovers | None
     field_manager: str
     again_seconds: float = RIGHTS_SECONDS
-    """When one that is not served is looked at again."""
+    """Pause before one that is not served is looked at again."""
     untold: str = ""
     """Why Events about it, or about Nodes, are not written; empty: they are."""
 
     @property
     def is_forced(self) -> bool:
-        """Whether a person wants the end without what the tenant is needed for."""
+        """Whether a person forces the deletion, without the steps that need the tenant."""
         return FORCE_DELETE_ANNOTATION in self.config.annotations
 
 
 def plan_config(view: ConfigView) -> Plan:
-    """Keep finalizer and `Ready` right; once deleted, take down one stage after the other."""
+    """Keep finalizer and `Ready` right; once it is deleted, tear down one stage after the other."""
     if view.leftovers is not None:
         return _teardown(view, view.leftovers)
     if (refused := view.config.refused) is None:
@@ -113,14 +115,14 @@ def _never_served(view: ConfigView, condition: Condition) -> Plan:
     config = view.config
     if config.terminating:
         return Plan(_without_finalizer(config))
-    (told,) = report(INFRA, config.live, (condition,), view.field_manager, observedGeneration=config.generation)
+    (told,) = report(config.live, (condition,), view.field_manager, observedGeneration=config.generation)
     if condition.reason in WITHOUT_RIGHTS:
         told = replace(told, telling={})
     return Plan((*_without_finalizer(config), told), view.again_seconds)
 
 
 def _without_finalizer(config: DpuClusterConfig) -> tuple[Step, ...]:
-    """Whoever has put it there: an apply would give up our own only."""
+    """A merge patch: an apply would remove the finalizer only if we had applied it."""
     if not config.has_finalizer:
         return ()
     others = [each for each in config.live["metadata"]["finalizers"] if each != FINALIZER]
@@ -128,13 +130,13 @@ def _without_finalizer(config: DpuClusterConfig) -> tuple[Step, ...]:
 
 
 def _serving(view: ConfigView) -> Plan:
-    """The finalizer, then the claim; no controller writes anything for it before both are there."""
+    """The finalizer, then the claim; no controller writes anything for it before it has both."""
     ready, finalizer = summary(view.config), _finalizer(view, present=(FINALIZER,))
     if not view.untold:
         return Plan((finalizer, *_status(view, ready)))
     words = f"Events are not written: {sentence(view.untold)}; apply the operator's roles again"
     told = replace(ready, message="; ".join(filter(None, (ready.message, words))))
-    again = event(INFRA, DPUCLUSTERCONFIGS, view.config.live, EVENTS_REFUSED, words)  # which shows whether they are now
+    again = event(INFRA, DPUCLUSTERCONFIGS, view.config.live, EVENTS_REFUSED, words)  # shows whether they are now
     return Plan((finalizer, *_status(view, told), again), UNTOLD_SECONDS)
 
 
@@ -154,7 +156,8 @@ def _teardown(view: ConfigView, left: Leftovers) -> Plan:
 
 
 def _lead_out(view: ConfigView, left: Leftovers) -> Plan | None:
-    """The workers of the hosts do that; how far each is, `PairsHealthy` says. Nobody waits for what is taken anyway."""
+    """The workers of the hosts drain them, and `PairsHealthy` reports progress. A namespace that is ending is not
+    waited for."""
     if not left.served or view.is_forced or left.access is Access.ENDING:
         return None
     said = condition_of(view.config.live, PAIRS_HEALTHY) or {}
@@ -164,7 +167,7 @@ def _lead_out(view: ConfigView, left: Leftovers) -> Plan | None:
 
 
 def _part_from_pool(view: ConfigView, left: Leftovers) -> Plan | None:
-    """No pool goes before its nodes; by force it stays."""
+    """A pool is deleted only after its nodes have left it; if the deletion is forced it stays."""
     pool = view.config.pool_name
     deletes = _deletes((MACHINECONFIGS, left.machine_config), (MACHINECONFIGPOOLS, left.pool))
     if not deletes or view.config.deletion_policy is not DeletionPolicy.DELETE:
@@ -180,7 +183,7 @@ def _part_from_pool(view: ConfigView, left: Leftovers) -> Plan | None:
     return _waiting(view, (), f"{what}{more}. {_force('to keep pool and MachineConfig')}")
 
 
-def _staying(view: ConfigView, left: Leftovers) -> tuple[Staying, ...]:
+def _staying(view: ConfigView, left: Leftovers) -> tuple[NodeInPool, ...]:
     given = view.config.node_selector if left.pool is None else (left.pool.get("spec") or {}).get("nodeSelector")
     return staying_nodes(view.config.pool_name, given or {}, left.nodes)
 
@@ -194,7 +197,7 @@ def _part_from_pods(view: ConfigView, left: Leftovers) -> Plan | None:
 
 
 def _part_from_hosts(view: ConfigView, left: Leftovers) -> Plan | None:
-    """The workers of the hosts take these away, one by one; the entries stay until the last budget is gone."""
+    """The workers of the hosts remove these, one by one; the entries stay until the last budget is gone."""
     if left.protections:
         return _waiting(view, (), f"waiting for {len(left.protections)} drain blockers and budgets to be deleted")
     if left.maintenances and not view.is_forced:
@@ -211,11 +214,12 @@ def _part_from_copies(view: ConfigView, left: Leftovers) -> Plan | None:
 
 
 def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
-    """The last step that needs the tenant. The link to it is removed last, so that a restarted process finds it."""
-    if isinstance(left.tenant, OutOfSight) and left.access is Access.GIVEN:
+    """The last step that needs the tenant. The kubeconfig for it is removed last, so that a restarted process finds
+    it."""
+    if isinstance(left.tenant, TenantUnreadable) and left.access is Access.GIVEN:
         what = "our ServiceAccount and its bindings are still in the tenant, which cannot be read"
         return _waiting(view, (), f"{what}: {left.tenant.why}. {_force('to leave them there')}")
-    if left.tenant and not isinstance(left.tenant, OutOfSight):
+    if left.tenant and not isinstance(left.tenant, TenantUnreadable):
         parting = tuple(Delete(view.config.tenant_cluster, resource, obj) for resource, obj in left.tenant)
         return _waiting(view, parting, "removing our ServiceAccount and its bindings from the tenant")
     if deletes := _deletes((SECRETS, left.kubeconfig)):
@@ -224,12 +228,12 @@ def _part_from_tenant(view: ConfigView, left: Leftovers) -> Plan:
 
 
 def _last_words(view: ConfigView, left: Leftovers) -> Iterable[Step]:
-    """Events about what stays: also on Nodes, since a namespace that is being deleted takes no more of them."""
+    """Events about objects that stay: also on Nodes, since a terminating namespace accepts no more Events."""
     staying = _staying(view, left)
     if view.config.deletion_policy is DeletionPolicy.DELETE and left.pool is not None and staying:
         words = f"pool {named(view.config.pool_name)} and its MachineConfig are kept: {len(staying)} nodes run them"
         yield from _tell(view, [each.node for each in staying], POOL_KEPT, f"{words}: {_some(_names(staying))}")
-    if isinstance(left.tenant, OutOfSight):
+    if isinstance(left.tenant, TenantUnreadable):
         words = f"the tenant of DpuClusterConfig {view.config.namespace}/{view.config.name} cannot be read"
         what = f"ServiceAccount, bindings and NodeMaintenances with label {OWNER_LABEL}={left.owner} may be left there"
         files = "--kubeconfig=infra.kubeconfig --tenant-kubeconfig=tenant.kubeconfig"
@@ -238,7 +242,7 @@ def _last_words(view: ConfigView, left: Leftovers) -> Iterable[Step]:
         yield from _tell(view, ours, LEFT_IN_TENANT, f"{words} ({left.tenant.why}): {what}; once it can: {sweep}")
 
 
-def _names(staying: Iterable[Staying]) -> tuple[str, ...]:
+def _names(staying: Iterable[NodeInPool]) -> tuple[str, ...]:
     return tuple(each.name for each in staying)
 
 
@@ -268,11 +272,11 @@ def _some(names: Sequence[str]) -> str:
 def _status(view: ConfigView, condition: Condition) -> tuple[Step, ...]:
     config = view.config
     members = {"observedGeneration": config.generation, CLAIMED_POOL: config.pool_name}
-    return report(INFRA, config.live, (condition,), view.field_manager, **members)
+    return report(config.live, (condition,), view.field_manager, **members)
 
 
 def _finalizer(view: ConfigView, present: tuple[str, ...]) -> Apply:
-    """An apply that no longer names a finalizer gives it up, which removes it."""
+    """An apply that no longer names our finalizer removes it."""
     config = view.config
     desired = new_object(DPUCLUSTERCONFIGS, config.namespace, config.name)
     if present:

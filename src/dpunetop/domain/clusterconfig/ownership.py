@@ -1,4 +1,4 @@
-"""What shows whose an object is: the owner label, and where it is legal the owner reference."""
+"""How an object shows its owner: by the owner label, and by an owner reference where that is legal."""
 
 from __future__ import annotations
 

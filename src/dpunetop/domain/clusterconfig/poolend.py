@@ -1,8 +1,8 @@
 """Which nodes hold a pool that is to be deleted, and how each of them comes out of it.
 
-The rendered configurations of a pool belong to it, so they go with it; a node whose daemon cannot read the one that it
-runs is degraded for good, and the machine-config operator does nothing about it. So the nodes leave first, and it is an
-administrator who takes them out: each of them is drained and rebooted for it.
+The rendered configurations of a pool are deleted with it; a node whose daemon cannot read the one that it runs stays
+Degraded, and the machine-config operator does not repair it. So the nodes leave first, and an administrator takes them
+out, because each is drained and rebooted for it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from dpunetop.kube.selectors import matches
 
 _ROLES = "node-role.kubernetes.io/"
 _GENERAL = ("kubernetes.io/", "beta.kubernetes.io/", "node.kubernetes.io/", "topology.kubernetes.io/")
-"""Labels that say what a node is, whatever pool it is in."""
+"""Prefixes of labels that describe a node, not its pool."""
 
 
 @dataclass(frozen=True, slots=True)
-class Staying:
-    """A node that has not left the pool; `hint` says what is to be done, or what is waited for."""
+class NodeInPool:
+    """A node that has not left the pool; `hint` says what to do, or what to wait for."""
 
     node: Obj
     hint: str
@@ -35,18 +35,18 @@ class Staying:
 
 
 def nodes_in_pool(pool: str, nodes: Iterable[Obj]) -> list[str]:
-    """Names of the nodes that run a configuration of the pool, or are to."""
+    """Names of the nodes whose current or desired configuration is of the pool."""
     return sorted(name_of(node) for node in nodes if _runs(pool, node))
 
 
-def staying_nodes(pool: str, selector: Mapping[str, Any], nodes: Iterable[Obj]) -> tuple[Staying, ...]:
-    """The nodes that `pool` must not go before: those that its `selector` picks, that run its configuration, or that
-    are to; by name.
+def staying_nodes(pool: str, selector: Mapping[str, Any], nodes: Iterable[Obj]) -> tuple[NodeInPool, ...]:
+    """The nodes that must leave before `pool` is deleted: those that its `selector` picks, and those whose current or
+    desired configuration is of the pool; by name.
 
     Source: the machine-config operator makes the pool the controller owner of each `rendered-<pool>-<hash>`.
     """
     found = sorted((n for n in nodes if _runs(pool, n) or matches(selector, labels_of(n))), key=name_of)
-    return tuple(Staying(node, _hint(selector, node)) for node in found)
+    return tuple(NodeInPool(node, _hint(selector, node)) for node in found)
 
 
 def _runs(pool: str, node: Obj) -> bool:
@@ -55,7 +55,8 @@ def _runs(pool: str, node: Obj) -> bool:
 
 
 def _is_of_pool(rendered: str, pool: str) -> bool:
-    """`rendered-<pool>-<hash>`; the hash has no dash, so that pool `dpu` is not taken for part of `dpu-east`."""
+    """`rendered-<pool>-<hash>`; the hash has no dash, so that a configuration of pool `dpu-east` does not count as one
+    of `dpu`."""
     return rendered.rpartition("-")[0] == f"rendered-{pool}"
 
 
@@ -70,7 +71,7 @@ def _hint(selector: Mapping[str, Any], node: Obj) -> str:
 
 
 def _label_to_take(selector: Mapping[str, Any]) -> str | None:
-    """A label without which the selector does not pick a node: one that gives it a role, if there is any."""
+    """A label whose removal makes the selector drop a node: a role label, if there is one."""
     keys = [*(selector.get("matchLabels") or {})]
     wanting = (each for each in selector.get("matchExpressions") or () if each.get("operator") in ("In", "Exists"))
     keys += [str(each.get("key", "")) for each in wanting]

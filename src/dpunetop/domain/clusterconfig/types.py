@@ -1,4 +1,4 @@
-"""The custom resource as the decisions see it."""
+"""The custom resource DpuClusterConfig, parsed for the decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dpunetop.kube.meta import Obj, annotations_of, generation_of, is_terminatin
 
 
 class TopologyChoice(Enum):
-    """What `spec.topology` asks for."""
+    """`spec.topology`."""
 
     AUTO = "Auto"
     CENTRAL = "Central"
@@ -28,7 +28,7 @@ class DeletionPolicy(Enum):
 
 
 class CredentialChoice(Enum):
-    """What `spec.tenantCredential` asks for: the identity of the DPU pods in the tenant."""
+    """`spec.tenantCredential`: the identity of the DPU pods in the tenant."""
 
     AUTO = "Auto"
     """Minted where the rights allow it, else provided."""
@@ -40,7 +40,7 @@ class CredentialChoice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class DrainSpec:
-    """`spec.drain`: how the hosts of a tenant are drained; None: as if it were not there."""
+    """`spec.drain`: how the hosts of a tenant are drained; None: it is not set."""
 
     max_unavailable: int | str | None = None
     """A number of hosts, or a percentage such as `10%`."""
@@ -51,7 +51,7 @@ class DrainSpec:
 
 
 class OutagePolicy(Enum):
-    """What becomes of a host whose network fails outside a drain."""
+    """What the operator does about a host whose network fails outside a drain."""
 
     REPORT = "Report"
     CORDON = "Cordon"
@@ -69,18 +69,26 @@ class UnplannedSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused:
-    """Why nothing is done for a DpuClusterConfig; both members are made for its condition."""
+    """Why nothing is done for a DpuClusterConfig, as reason and message of its condition."""
 
     reason: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """The addresses at which a server (see `tenant.kubeconfigmodel.server_print`) has proved its identity by TLS."""
+
+    server: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DpuClusterConfig:
     """One tenant, as its custom resource asks for it.
 
-    `refused` says why it is not served, None that it is (see `admission`). `live` is the object it was read from; None
-    members were not given. `tenant_uid` is the identity of the tenant cluster that the status remembers.
+    `refused` says why it is not served; None: it is (see `admission`). `live` is the object it was parsed from. A
+    member that is None was not set. `tenant_uid` is the identity of the tenant cluster, from the status.
     """
 
     live: Obj
@@ -106,12 +114,10 @@ class DpuClusterConfig:
     drain: DrainSpec = DrainSpec()
     unplanned: UnplannedSpec = UnplannedSpec()
     tenant_root: str | None = None
-    """What the status remembers of the authority behind the tenant, see `tenantlink.root_print`."""
+    """Identity of the CA behind the tenant, from the status; see `tenant.link.root_print`."""
 
-    tenant_server: str | None = None
-    """What the status remembers of the server that the tenant proved to be, see `tenantkubeconfig.server_print`."""
-    tenant_addresses: tuple[str, ...] = ()
-    """Where it did."""
+    proven: Proven | None = None
+    """Where the tenant has proved its identity, from the status."""
 
     @property
     def tenant_cluster(self) -> str:
@@ -130,10 +136,10 @@ def has_finalizer(obj: Obj) -> bool:
 
 
 def was_served(obj: Obj) -> bool:
-    """Whether the operator has begun to serve a DpuClusterConfig at any time, and so may have written something for it.
+    """Whether the operator has ever begun to serve a DpuClusterConfig, and so may have written something for it.
 
-    Its status says so, which its author cannot write. One that an older release has served has our finalizer, and
-    something there came true: that release gave the finalizer also to those for which it could do nothing.
+    Its status says so, which its author cannot write. One that an older release served has our finalizer and a
+    condition that was True: that release set the finalizer also where it could do nothing.
     """
     status = obj.get("status") or {}
     if status.get(CLAIMED_POOL):
@@ -172,9 +178,13 @@ def parse_config(obj: Obj) -> DpuClusterConfig:
         drain=_drain(spec.get("drain") or {}),
         unplanned=_unplanned(spec.get("unplanned") or {}),
         tenant_root=(obj.get("status") or {}).get("tenantRoot") or None,
-        tenant_server=(obj.get("status") or {}).get("tenantServer") or None,
-        tenant_addresses=tuple((obj.get("status") or {}).get("tenantAddresses") or ()),
+        proven=_proven(obj.get("status") or {}),
     )
+
+
+def _proven(status: Mapping[str, Any]) -> Proven | None:
+    server = status.get("tenantServer")
+    return Proven(server, tuple(status.get("tenantAddresses") or ())) if server else None
 
 
 _DURATION = re.compile(r"([0-9]{1,9})(h|m|s)")
@@ -197,5 +207,5 @@ def _unplanned(spec: Mapping[str, Any]) -> UnplannedSpec:
 
 
 def _seconds(duration: object) -> int:
-    """Of a duration of the API; 0: none is given."""
+    """Seconds of a duration of the API; 0: none is given."""
     return sum(int(number) * _UNITS[unit] for number, unit in _DURATION.findall(str(duration or "")))

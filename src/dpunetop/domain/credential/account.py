@@ -1,4 +1,4 @@
-"""Our ServiceAccount in the tenant: what it takes to have one, what it looks like, and what it must be able to do."""
+"""Our ServiceAccount in the tenant: the rights needed to create it, its objects, and the rights that it must have."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from dpunetop.kube.keys import (
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, new_object, uid_of
 
 TOKEN_SECONDS = 604_800
-"""What is asked for; the server may give less."""
+"""The lifetime that is requested; the server may grant less."""
 TOKEN_REQUEST: Mapping[str, Any] = {
     "apiVersion": "authentication.k8s.io/v1",
     "kind": "TokenRequest",
     "spec": {"expirationSeconds": TOKEN_SECONDS},
 }
-"""Without audiences: the token is for the API server that gives it."""
+"""Without audiences: the token is for the API server that issues it."""
 WHO_AM_I: Mapping[str, Any] = {"apiVersion": SELFSUBJECTREVIEWS.api_version, "kind": SELFSUBJECTREVIEWS.kind}
 
 _RBAC = "rbac.authorization.k8s.io"
@@ -35,31 +35,31 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom the DPU pods are in a tenant."""
+    """The identity of the DPU pods in a tenant: a ServiceAccount, with bindings of the same name."""
 
+    namespace: str
     name: str
-    """Of the ServiceAccount and of its bindings."""
 
-    def user(self, namespace: str) -> str:
+    @property
+    def user(self) -> str:
         """Its name as a user."""
-        return f"system:serviceaccount:{namespace}:{self.name}"
+        return f"system:serviceaccount:{self.namespace}:{self.name}"
 
 
-ACCOUNTS: Mapping[Flavour, Account] = {
-    Flavour.OPENSHIFT: Account(DPU_ACCOUNT),
-    Flavour.UPSTREAM: Account(UPSTREAM_DPU_ACCOUNT),  # see `nodeidentity`
+ACCOUNTS: Mapping[Flavour, str] = {
+    Flavour.OPENSHIFT: DPU_ACCOUNT,
+    Flavour.UPSTREAM: UPSTREAM_DPU_ACCOUNT,  # see `nodeidentity`
 }
-OPENSHIFT_ACCOUNT = ACCOUNTS[Flavour.OPENSHIFT]
 
 
-def account_for(release: Release | None) -> Account:
-    """Our account in a tenant of this release; of one that says nothing, the one that OpenShift's has."""
-    return OPENSHIFT_ACCOUNT if release is None else ACCOUNTS[release.flavour]
+def account_for(namespace: str, release: Release | None) -> Account:
+    """Our account in a tenant of this release; without a release, the account for OpenShift."""
+    return Account(namespace, ACCOUNTS[Flavour.OPENSHIFT if release is None else release.flavour])
 
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """One thing that one may do or not; `resource` may name a subresource behind a slash."""
+    """One right of RBAC; `resource` may name a subresource after a slash."""
 
     verb: str
     group: str
@@ -77,20 +77,21 @@ RIGHTS_OF_PODS = (
     Right("list", "", "pods"),
     Right("patch", "", "nodes/status"),
 )
-"""What no node's OVN-Kubernetes can do without. A binding to a role that is not there grants nothing and says so
-nowhere: with such a token every DPU would stop."""
+"""Rights that OVN-Kubernetes needs on every node. A binding to a role that does not exist grants nothing and reports no
+error: with such a token every DPU would stop."""
 
 
-def rights_to_mint(namespace: str, who: Account = OPENSHIFT_ACCOUNT) -> tuple[Right, ...]:
-    """What it takes to have the ServiceAccount, bound to its roles, and tokens of it."""
+def rights_to_mint(account: Account) -> tuple[Right, ...]:
+    """The rights needed to create the ServiceAccount, bind it to its roles and request its tokens."""
+    namespace, name = account.namespace, account.name
     verbs = ("get", "list", "watch", "create", "patch")
     return (
-        Right("create", "", "serviceaccounts/token", who.name, namespace),
+        Right("create", "", "serviceaccounts/token", name, namespace),
         Right("bind", _RBAC, "roles", DPU_ROLE, namespace),
         Right("bind", _RBAC, "clusterroles", DPU_ROLE),
-        *(Right(verb, "", "serviceaccounts", who.name, namespace) for verb in verbs),
-        *(Right(verb, _RBAC, "rolebindings", who.name, namespace) for verb in verbs),
-        *(Right(verb, _RBAC, "clusterrolebindings", who.name) for verb in verbs),
+        *(Right(verb, "", "serviceaccounts", name, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "rolebindings", name, namespace) for verb in verbs),
+        *(Right(verb, _RBAC, "clusterrolebindings", name) for verb in verbs),
     )
 
 
@@ -110,7 +111,7 @@ def access_review(right: Right) -> dict[str, Any]:
 
 
 def is_allowed(review: Mapping[str, Any]) -> bool:
-    """The answer to `access_review`; whatever is not a clear yes is a no."""
+    """The answer to `access_review`; anything but a clear yes is a no."""
     status = review.get("status")
     return isinstance(status, Mapping) and status.get("allowed") is True
 
@@ -125,26 +126,26 @@ def named(rights: Sequence[Right]) -> str:
 class TenantSide:
     """ServiceAccount and bindings as the tenant shows them; None: known to be absent."""
 
-    namespace: str
-    account: Obj | None
+    account: Account
+    service_account: Obj | None
     role_binding: Obj | None
     cluster_role_binding: Obj | None
-    who: Account = OPENSHIFT_ACCOUNT
 
     def stranger(self, owner_hash: str) -> str | None:
         """The first of them that exists and is not ours, in words."""
         for resource, _, live in self.objects(owner_hash):
             if live is not None and labels_of(live).get(OWNER_LABEL) != owner_hash:
-                left = f"the tenant's {resource.kind} {self.who.name} exists and is not ours; it is left as it is"
+                left = f"the tenant's {resource.kind} {self.account.name} exists and is not ours; it is left as it is"
                 return f"{left}. Remove it, or give a kubeconfig of that account with spec.tenantCredential: Provided"
         return None
 
     def is_complete(self) -> bool:
-        """Whether all of them stand."""
+        """Whether all of them exist."""
         return not self.misbound() and all(live is not None and not is_terminating(live) for live in self._live())
 
     def misbound(self) -> tuple[tuple[Resource, Obj], ...]:
-        """Bindings to another role, as older releases made them: no write changes the role of a binding, so they go."""
+        """Bindings to another role, which older releases made. The role of a binding cannot be changed, so they are
+        deleted."""
         bindings = ((ROLEBINDINGS, self.role_binding), (CLUSTERROLEBINDINGS, self.cluster_role_binding))
         return tuple(
             (resource, live)
@@ -155,29 +156,30 @@ class TenantSide:
     @property
     def account_uid(self) -> str:
         """UID of the ServiceAccount: tokens of an earlier one are not valid. Empty: it does not exist."""
-        return uid_of(self.account) if self.account is not None else ""
+        return uid_of(self.service_account) if self.service_account is not None else ""
 
     def objects(self, owner_hash: str) -> Iterator[tuple[Resource, dict[str, Any], Obj | None]]:
         """Each object, desired and live, in the order of creation.
 
         Guarantees: canonical for server-side apply.
         """
-        yield SERVICEACCOUNTS, _labelled(self._account(), owner_hash), self.account
+        yield SERVICEACCOUNTS, _labelled(self._account(), owner_hash), self.service_account
         local = self._binding(ROLEBINDINGS, "Role")
         yield ROLEBINDINGS, _labelled(local, owner_hash), self.role_binding
         cluster_wide = self._binding(CLUSTERROLEBINDINGS, "ClusterRole")
         yield CLUSTERROLEBINDINGS, _labelled(cluster_wide, owner_hash), self.cluster_role_binding
 
     def _account(self) -> dict[str, Any]:
-        return new_object(SERVICEACCOUNTS, self.namespace, self.who.name, automountServiceAccountToken=False)
+        namespace, name = self.account.namespace, self.account.name
+        return new_object(SERVICEACCOUNTS, namespace, name, automountServiceAccountToken=False)
 
     def _binding(self, resource: Resource, kind: str) -> dict[str, Any]:
-        subject = {"kind": SERVICEACCOUNTS.kind, "name": self.who.name, "namespace": self.namespace}
+        subject = {"kind": SERVICEACCOUNTS.kind, "name": self.account.name, "namespace": self.account.namespace}
         reference = {"apiGroup": _RBAC, "kind": kind, "name": DPU_ROLE}
-        return new_object(resource, self.namespace, self.who.name, roleRef=reference, subjects=[subject])
+        return new_object(resource, self.account.namespace, self.account.name, roleRef=reference, subjects=[subject])
 
     def _live(self) -> tuple[Obj | None, ...]:
-        return self.account, self.role_binding, self.cluster_role_binding
+        return self.service_account, self.role_binding, self.cluster_role_binding
 
 
 def parse_time(text: object) -> datetime | None:
@@ -189,7 +191,12 @@ def parse_time(text: object) -> datetime | None:
         return None
 
 
+def render_time(time: datetime) -> str:
+    """A time in UTC as the API writes it."""
+    return time.isoformat().replace("+00:00", "Z")
+
+
 def _labelled(desired: dict[str, Any], owner_hash: str) -> dict[str, Any]:
-    # A label alone: what an owner reference names would have to be in the same cluster.
+    # A label alone: an owner reference must name an object of the same cluster.
     desired["metadata"]["labels"] = {OWNER_LABEL: owner_hash}
     return desired

@@ -1,6 +1,6 @@
-"""Whether the tenant's admission lets the DPU pods write what only they can: how that is tried, and what is reported.
+"""Dry runs that show whether the tenant's admission accepts the writes of the DPU pods, and how the result is reported.
 
-RBAC may say yes where admission says no. OVN-Kubernetes' node-identity webhook is called on every UPDATE of
+RBAC may allow what admission refuses. OVN-Kubernetes' node-identity webhook is called on every UPDATE of
 `nodes/status` and `pods/status`, and looks at annotations of its own that *change*: the user who changes one must
 be the identity of a node, or be named with `--extra-allowed-user`. Only a dry run that changes one can tell.
 
@@ -19,23 +19,26 @@ from typing import Any, assert_never
 from dpunetop.base.quoting import quoted, sentence
 from dpunetop.domain.credential.account import Right
 from dpunetop.domain.names import CONNECTION_STATUS_ANNOTATION, ENCAP_IPS_ANNOTATION
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.keys import NODES, PODS, Resource
 from dpunetop.kube.meta import Obj, is_terminating, labels_of, name_of, namespace_of
 from dpunetop.kube.requests import Selection
-from dpunetop.kube.shapes import at
 
 STATUS = "status"
 """The subresource that OVN-Kubernetes writes its annotations through (go-controller/pkg/kube/kube.go)."""
 TRIED_HOSTS = 2
-"""A node's identity is good for one host, and every other identity for all: two tell which it is."""
+"""The identity of a node may write one host, any other admitted identity all of them: two hosts tell which it is."""
 PODS_LOOKED_AT = 20
 ADMITTED_SECONDS, DENIED_SECONDS, UNTRIED_SECONDS = 3600.0, 300.0, 30.0
-"""How long before it is asked again."""
+"""Pause before the next attempt, by result."""
 
 _NEVER_WRITTEN = '["this is a dry run of dpunetop"]'
-"""No ovnkube writes this, so that it is a change whatever is there."""
+"""No ovnkube writes this value, so it always is a change."""
+_CALLING = "failed calling webhook"
+"""In what an API server answers, with 500, where a webhook whose failure policy is Fail does not answer
+(apiserver/pkg/admission/plugin/webhook/errors/statuserror.go of Kubernetes)."""
 _EXEMPT = {"name": "ovnkube-identity"}
 """Labels of pods that the chart's webhook does not look at (matchConditions)."""
 
@@ -56,7 +59,7 @@ class Attempt:
 
     @property
     def right(self) -> Right:
-        """What RBAC must grant for it."""
+        """The right that RBAC must grant for it."""
         return Right("patch", "", f"{self.resource.plural}/{STATUS}", self.name, self.namespace)
 
     def __str__(self) -> str:
@@ -65,7 +68,8 @@ class Attempt:
 
 
 def on_node(host: str) -> Attempt:
-    """What a DPU writes onto its host: of all releases' guarded annotations one that may be changed freely."""
+    """A write of a DPU onto its host: to an annotation that the webhook guards in all releases, and that may change
+    freely."""
     return Attempt(NODES, "", host, ENCAP_IPS_ANNOTATION)
 
 
@@ -75,39 +79,39 @@ def pods_of(host: str) -> Selection:
 
 
 def on_a_pod(host: str, pods: Iterable[Obj]) -> Attempt | None:
-    """What a DPU writes onto the pods of its host; None: no pod to try it with."""
+    """A write of a DPU onto a pod of its host; None: there is no pod to try it with."""
     found = sorted((namespace_of(pod), name_of(pod)) for pod in pods if _is_of_use(host, pod))
     return Attempt(PODS, *found[0], CONNECTION_STATUS_ANNOTATION) if found else None
 
 
 def _is_of_use(host: str, pod: Obj) -> bool:
     is_exempt = _EXEMPT.items() <= labels_of(pod).items()
-    return at(pod, "spec", "nodeName") == host and not is_terminating(pod) and not is_exempt
+    return node_of(pod) == host and not is_terminating(pod) and not is_exempt
 
 
-# --- what came of it --------------------------------------------------------------------------------------------------
+# --- the results ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Unasked:
-    """Nothing depends on it: no host is paired, or the topology knows no such webhook (it came with OpenShift 4.15)."""
+    """Not needed: no host is paired, or the topology has no such webhook (it came with OpenShift 4.15)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """All that was tried would be written."""
+    """Every attempt would be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionDenied:
-    """Something would not; `message` says what, and what to do."""
+    """An attempt was refused; `message` says which, and what to do."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Untried:
-    """Nothing is known; `message` says why."""
+    """The result is unknown; `message` says why."""
 
     message: str
 
@@ -132,7 +136,10 @@ def unauthorized(attempt: Attempt, user: str) -> AdmissionDenied:
 
 
 def unclear(attempt: Attempt, err: ApiError) -> Untried:
-    """The answer says neither yes nor no."""
+    """The answer is neither yes nor no."""
+    if _CALLING in err.message:
+        words = "while a webhook of the tenant does not answer; see that the webhook's own pods run"
+        return Untried(f"the DPU pods cannot write {attempt} {words}: {sentence(err.message)}")
     says = f"the tenant answers {err.code}" if err.code else "the tenant does not answer"
     return Untried(f"whether the DPU pods may write {attempt} is not known: {says}: {sentence(err.message)}")
 
@@ -144,12 +151,12 @@ def without_pod(host: str) -> Untried:
 
 
 def shown_user(text: object) -> str:
-    """A user's name as the tenant says it, fit for a message; empty where it says none."""
+    """A user's name from the tenant's answer, fit for a message; empty: the answer has none."""
     return quoted(text, 253).strip('"') if isinstance(text, str) and text else ""
 
 
 def next_try(identity: Identity) -> float | None:
-    """For how many seconds an answer is taken for granted; None: until something else changes."""
+    """For how many seconds an answer stays valid; None: until something else changes."""
     match identity:
         case Unasked():
             return None
@@ -163,7 +170,7 @@ def next_try(identity: Identity) -> float | None:
 
 
 def told(condition: Condition, identity: Identity) -> Condition:
-    """A condition about the credential, with what is known of its admission: no True that has not been looked at."""
+    """The condition about the credential, with the result of the dry runs: it is True only if they were made."""
     if condition.status != "True":
         return condition
     match identity:

@@ -1,1 +1,1 @@
-"""Preflight: whether both clusters are as the operator needs them, judged over what a person may see of them."""
+"""Preflight: whether both clusters meet the operator's needs, judged by the objects that a person may read."""

@@ -1,16 +1,19 @@
-"""Checks of infra itself: its release and APIs, the operator's kind, Lease and pods, and what its admission takes."""
+"""Checks of infra itself: its release and APIs, the operator's kinds, Lease and pods, and whether it admits pods."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.credential.account import Right, parse_time
 from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Place, each, fail, ok, warn
-from dpunetop.domain.doctor.rights import user_of
+from dpunetop.domain.doctor.rights import INSTALL, user_of
+from dpunetop.domain.hostconfig.machinestate import machine_state
 from dpunetop.domain.names import (
+    DPU_NODE_LABEL,
     DPUCLUSTERCONFIGS,
     DRAIN_BLOCKER,
     MACHINECONFIGPOOLS,
@@ -25,33 +28,33 @@ from dpunetop.kube.keys import (
     DEPLOYMENTS,
     LEASES,
     NAMESPACES,
+    NODES,
     PODS,
     Resource,
     crd_name,
 )
-from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.shapes import at, mappings
 
 SCC = Resource("security.openshift.io", "v1", "securitycontextconstraints", "SecurityContextConstraints", False)
 OLDEST = (1, 27)
-"""Kubernetes of infra."""
+"""Oldest Kubernetes release of infra."""
 OPERATOR_DEPLOYMENT = "dpunetop"
-INSTALL = "kubectl apply --server-side -f deploy/dpunetop.yaml"
 ENFORCE_LABEL = "pod-security.kubernetes.io/enforce"
 _RELEASE = re.compile(r"v([0-9]{1,3})\.([0-9]{1,3})")
 _STALE = timedelta(seconds=60)
-"""How long a Lease may stand beside what clocks differ by; its duration is 15 s as shipped."""
+"""How long a Lease may go without renewal; its duration is 15 s as shipped, and the rest allows for clock skew."""
 _MOST_PATHS = 3
 
 
 def configs_of(facts: Facts) -> tuple[Obj, ...]:
-    """All DpuClusterConfigs; none where the kind is not there yet. Raises: NotLookedAt."""
+    """All DpuClusterConfigs; none where the kind does not exist yet. Raises: NotLookedAt."""
     return facts.infra.list(Selection(DPUCLUSTERCONFIGS)) if facts.infra.serves(DPUCLUSTERCONFIGS) else ()
 
 
 def config_name(config: Obj) -> str:
-    """As a person names it."""
+    """Namespace and name, for a person."""
     return f"DpuClusterConfig {namespace_of(config)}/{name_of(config)}"
 
 
@@ -72,28 +75,41 @@ def release_finding(seen: ClusterFacts, oldest: tuple[int, int], mend: str) -> D
 
 
 def judge_apis(facts: Facts) -> Iterable[Diagnosis]:
-    """Infra serves the APIs that the operator writes."""
-    return each(_APIS, lambda api: _api(facts.infra, *api))
+    """Infra serves the APIs of the objects that the operator writes."""
+    return each(_APIS, lambda api: _api(facts, *api))
 
 
+_CONFIGURED = "a person or another controller has to configure the DPUs"
 _APIS = (
     (PODDISRUPTIONBUDGETS, "no DPU can be protected from being drained before its host", "upgrade the infra cluster"),
-    (MACHINECONFIGPOOLS, "a person or another controller has to configure the DPUs", ""),
-    (MACHINECONFIGS, "a person or another controller has to configure the DPUs", ""),
+    (MACHINECONFIGPOOLS, _CONFIGURED, ""),
+    (MACHINECONFIGS, _CONFIGURED, ""),
     (SCC, "pods are admitted by Pod Security alone", ""),
 )
 
 
-def _api(infra: ClusterFacts, resource: Resource, without: str, mend: str) -> Iterator[Diagnosis]:
+def _api(facts: Facts, resource: Resource, without: str, mend: str) -> Iterator[Diagnosis]:
     about = f"API {resource} of infra"
-    if infra.serves(resource):
+    if facts.infra.serves(resource):
         yield ok(about, "is served")
     elif mend:
         yield fail(about, f"is not served in version {resource.version}: {without}", mend)
     elif resource is SCC:
         yield ok(about, f"is not served: {without}")
+    elif left := _left(facts):
+        words = f"is not served any more, although {len(left)} DPUs run what it gave them, and nothing updates them"
+        yield replace(fail(about, f"{words}: McpReady says ApiRemoved", _RESTORE), dpus=left)
     else:
         yield warn(about, f"is not served: {without}, and McpReady says ApiNotServed", "docs/install.md")
+
+
+_RESTORE = "install the machine-config operator in infra again, with its CustomResourceDefinitions"
+
+
+def _left(facts: Facts) -> frozenset[str]:
+    """The DPUs that a machine-config operator has configured."""
+    nodes = (node for node in facts.infra.list(Selection(NODES)) if DPU_NODE_LABEL in labels_of(node))
+    return frozenset(name_of(node) for node in nodes if machine_state(annotations_of(node)).current)
 
 
 # --- the kind ---
@@ -105,7 +121,7 @@ def judge_definition(facts: Facts) -> Iterable[Diagnosis]:
 
 
 def _definition(facts: Facts, wanted: Obj) -> Iterator[Diagnosis]:
-    """Without DpuNode, the operator does its work and cannot tell of each DPU."""
+    """Without DpuNode the operator works, but reports no single DPU."""
     name, about = name_of(wanted), f"CustomResourceDefinition {name_of(wanted)}"
     live, is_needed = facts.infra.get(CUSTOMRESOURCEDEFINITIONS, "", name), name == crd_name(DPUCLUSTERCONFIGS)
     other = "" if live is None else _other_schema(wanted, live)
@@ -122,7 +138,7 @@ def _definition(facts: Facts, wanted: Obj) -> Iterator[Diagnosis]:
 
 
 def _other_schema(wanted: Obj, live: Obj) -> str:
-    """In what it differs from the one of this release; empty: in nothing."""
+    """How it differs from that of this release; empty: it does not."""
     ours, found = _schemas(wanted), _schemas(live)
     lacking, strange = sorted(set(ours) - set(found)), sorted(set(found) - set(ours))
     other = sorted(path for path in set(ours) & set(found) if ours[path] != found[path])
@@ -136,7 +152,7 @@ def _some(paths: list[str]) -> str:
 
 
 def _schemas(definition: Obj) -> Mapping[str, object]:
-    """Each field of each served version, with what is demanded of it, but for descriptions."""
+    """The schema of each field of each served version, without descriptions."""
     found: dict[str, object] = {}
     for version in mappings(at(definition, "spec", "versions")):
         if version.get("served"):
@@ -186,7 +202,9 @@ def _lease(facts: Facts) -> Iterator[Diagnosis]:
     about = f"Lease {facts.namespace}/{OPERATOR_LEASE}"
     live = facts.infra.get(LEASES, facts.namespace, OPERATOR_LEASE)
     renewed = parse_time(at(live, "spec", "renewTime"))
-    mend = f"kubectl logs --namespace {facts.namespace} deployment/{OPERATOR_DEPLOYMENT} --tail 50"
+    is_here = facts.infra.objects.get(Place(DEPLOYMENTS, facts.namespace, OPERATOR_DEPLOYMENT)) is not None
+    logs = f"kubectl logs --namespace {facts.namespace} deployment/{OPERATOR_DEPLOYMENT} --tail 50"
+    mend = logs if is_here else "read the operator's log where it runs, or install it"
     if live is None or renewed is None:
         yield warn(about, "has never been held: no operator leads here, or one runs without --leader-elect", mend)
         return
@@ -225,14 +243,18 @@ def pod_rehearsal(namespace: str) -> Place:
 def judge_admission(facts: Facts) -> Iterable[Diagnosis]:
     """Infra admits the blockers and the pods of the DPUs."""
     served = {namespace_of(config) for config in configs_of(facts)}
-    return each(_admitted(facts.namespace, served), lambda case: _admission(facts.infra, *case))
+    return each(_admitted(facts.namespace, served), lambda case: _admission(facts.infra, *case), _home)
 
 
 def _admitted(namespace: str, served: Iterable[str]) -> Iterator[tuple[str, str, str, Place]]:
-    """Namespace, ServiceAccount and SecurityContextConstraints of each kind of pod, and its rehearsal."""
+    """Each kind of pod: namespace, ServiceAccount and SecurityContextConstraints, and its rehearsal."""
     yield namespace, DRAIN_BLOCKER, "hostnetwork-v2", blocker_rehearsal(namespace)
     for home in sorted(served):
         yield home, OVNKUBE_SERVICE_ACCOUNT, "privileged", pod_rehearsal(home)
+
+
+def _home(case: tuple[str, str, str, Place]) -> str:
+    return case[0]
 
 
 def _admission(
@@ -256,7 +278,7 @@ def _admission(
 
 
 def constraints_rights(namespace: str, served: Iterable[str]) -> Iterator[tuple[str, Right]]:
-    """What OpenShift's admission asks of the ServiceAccounts of pods."""
+    """The rights that OpenShift's admission requires of the ServiceAccounts of pods."""
     for home, account, constraints, _ in _admitted(namespace, served):
         yield user_of(home, account), _constraints_right(constraints, home)
 

@@ -1,12 +1,12 @@
-"""What a preflight is made of: what was seen of two clusters, checks over it, and what each of them finds.
+"""The parts of a preflight: the objects seen in two clusters, the checks of them, and their results.
 
-A check reads what was seen through `ClusterFacts`. What nobody could look at raises there, so that no check can take it
-for absent or in order: it is reported as not looked at, with why.
+A check reads objects through `ClusterFacts`. One that could not be read raises there, so that no check takes it for
+absent or for good: it is reported as not looked at, with why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -21,14 +21,14 @@ T = TypeVar("T")
 
 
 class Verdict(Enum):
-    """What is said of one object, the gravest first."""
+    """The verdict on one object, the gravest first."""
 
     FAIL = "fail"
-    """The operator cannot do its work with it."""
+    """The operator cannot work with it."""
     NOT_LOOKED_AT = "not looked at"
-    """Nothing is known: it could not be looked at."""
+    """Unknown: it could not be read."""
     WARN = "warn"
-    """It works, and should be looked at."""
+    """It works, but a person should look at it."""
     OK = "ok"
 
 
@@ -38,10 +38,16 @@ class Diagnosis:
 
     verdict: Verdict
     about: str
-    """The object, as a person names it."""
+    """The object, for a person."""
     message: str
     mend: str = ""
-    """What to do: a command to copy, or a sentence where no command does it. Empty: nothing."""
+    """What to do: a command to copy, or a sentence where no command does it. Empty: nothing, since all is well."""
+    home: str = ""
+    """The served namespace that it is about; empty, or another namespace: all of them."""
+    dpus: frozenset[str] | None = None
+    """The DPUs that it is about; None: all those of `home`."""
+    concerns: str = ""
+    """Those DPUs with their hosts, for a person; empty until a preflight is whole, and of what is well."""
 
 
 def ok(about: str, message: str) -> Diagnosis:
@@ -50,7 +56,7 @@ def ok(about: str, message: str) -> Diagnosis:
 
 
 def warn(about: str, message: str, mend: str) -> Diagnosis:
-    """Works, and should be looked at."""
+    """It works, but a person should look at it."""
     return Diagnosis(Verdict.WARN, about, message, mend)
 
 
@@ -61,29 +67,33 @@ def fail(about: str, message: str, mend: str) -> Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Why something was not looked at, and how it can be."""
+    """Why something was not looked at, and how it can be; neither is empty."""
 
     why: str
-    mend: str = ""
+    mend: str
+
+
+NOT_ASKED = Unseen("it was not asked for", "report it, with what was typed: a check needs what no look has read")
 
 
 class NotLookedAt(Exception):
-    """Something that a check needs was not looked at. `about` names it."""
+    """An object that a check needs was not looked at. `about` names it."""
 
-    def __init__(self, about: str, unseen: Unseen) -> None:
+    def __init__(self, about: str, unseen: Unseen, dpus: frozenset[str] | None = None) -> None:
         super().__init__(f"{about}: {unseen.why}")
         self.about = about
         self.unseen = unseen
+        self.dpus = dpus
 
     @property
     def finding(self) -> Diagnosis:
-        """What is reported of it."""
-        return Diagnosis(Verdict.NOT_LOOKED_AT, self.about, self.unseen.why, self.unseen.mend)
+        """The line that reports it."""
+        return Diagnosis(Verdict.NOT_LOOKED_AT, self.about, self.unseen.why, self.unseen.mend, dpus=self.dpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A server's admission refuses what was rehearsed; `words` are its own."""
+    """A server's admission refuses a rehearsed object; `words` are its own."""
 
     words: str
 
@@ -103,10 +113,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What was seen of one cluster. Each method raises NotLookedAt for what was not."""
+    """The objects seen in one cluster. Each method raises NotLookedAt for one that could not be read."""
 
     cluster: str
-    """As a person names it: infra, or tenant."""
+    """For a person: infra, or tenant."""
     release: str | Unseen
     """`gitVersion` of its API server."""
     served: Mapping[Resource, bool | Unseen] = field(default_factory=dict)
@@ -114,9 +124,9 @@ class ClusterFacts:
     objects: Mapping[Place, Obj | Unseen | None] = field(default_factory=dict)
     """None: known to be absent."""
     rights: Mapping[tuple[str, Right], bool | Unseen] = field(default_factory=dict)
-    """By user; the empty one is who looks."""
+    """By user; the empty one is the user of this command."""
     rehearsed: Mapping[Place, Refused | Unseen | None] = field(default_factory=dict)
-    """What came of server-side dry runs; None: it would be taken."""
+    """The results of server-side dry runs; None: the object would be accepted."""
 
     def version(self) -> str:
         """Release of the API server."""
@@ -124,24 +134,24 @@ class ClusterFacts:
 
     def serves(self, resource: Resource) -> bool:
         """Whether the API server knows the resource."""
-        return self._known(f"API {resource} of {self.cluster}", self.served.get(resource, _NOBODY))
+        return self._known(f"API {resource} of {self.cluster}", self.served.get(resource, NOT_ASKED))
 
     def list(self, selection: Selection) -> tuple[Obj, ...]:
         """All objects of a selection."""
-        return self._known(f"{selection} of {self.cluster}", self.lists.get(selection, _NOBODY))
+        return self._known(f"{selection} of {self.cluster}", self.lists.get(selection, NOT_ASKED))
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
         """One object; None: it does not exist."""
         place = Place(resource, namespace, name)
-        return self._known(f"{place} of {self.cluster}", self.objects.get(place, _NOBODY))
+        return self._known(f"{place} of {self.cluster}", self.objects.get(place, NOT_ASKED))
 
     def may(self, user: str, right: Right) -> bool:
         """Whether a user has a right."""
-        return self._known(f"rights in {self.cluster}", self.rights.get((user, right), _NOBODY))
+        return self._known(f"rights in {self.cluster}", self.rights.get((user, right), NOT_ASKED))
 
     def rehearsal(self, place: Place) -> Refused | None:
-        """What admission says to an object; None: it takes it."""
-        return self._known(f"admission of {place} in {self.cluster}", self.rehearsed.get(place, _NOBODY))
+        """The answer of admission to an object; None: it accepts it."""
+        return self._known(f"admission of {place} in {self.cluster}", self.rehearsed.get(place, NOT_ASKED))
 
     def _known(self, about: str, value: T | Unseen) -> T:
         if isinstance(value, Unseen):
@@ -149,52 +159,49 @@ class ClusterFacts:
         return value
 
 
-_NOBODY = Unseen("it was not asked for")
-
-
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """Rights that the shipped manifests give to one user in one place, and how they are given."""
+    """Rights that the shipped manifests give to one user in one namespace or cluster, and how they are given."""
 
     user: str
-    """Empty: whoever looks."""
+    """Empty: the user of this command."""
     role: str
-    """Role or ClusterRole with its place, as a person names it."""
+    """Role or ClusterRole with its namespace, for a person."""
     rights: tuple[Right, ...]
     mend: str
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a preflight judges: infra, and one tenant."""
+    """The facts that a preflight judges: infra, and one tenant."""
 
     infra: ClusterFacts
     tenant: ClusterFacts | Unseen
     now: datetime
     namespace: str
-    """Of the operator."""
+    """Namespace of the operator."""
     tenant_namespace: str
-    """Of OVN-Kubernetes in the tenant."""
+    """Namespace of OVN-Kubernetes in the tenant."""
     definitions: tuple[Obj, ...]
     """The CustomResourceDefinitions as shipped."""
     whose: str = "the tenant"
-    """The tenant, as a person names it."""
+    """The tenant's name for a person."""
     configs: frozenset[tuple[str, str]] | None = None
-    """Namespace and name of the DpuClusterConfigs whose tenant this is; None: of all that may be."""
+    """Namespace and name of the DpuClusterConfigs whose tenant this is; None: any may be."""
     infra_grants: tuple[Grants, ...] = ()
     tenant_grants: tuple[Grants, ...] = ()
     pod_roles: tuple[Obj, ...] = ()
-    """As shipped, of the tenant: what the operator binds the account of the DPU pods to."""
+    """The shipped roles of the tenant to which the operator binds the account of the DPU pods."""
 
     def of_tenant(self) -> ClusterFacts:
-        """What was seen of the tenant. Raises: NotLookedAt."""
+        """The objects seen in the tenant. Raises: NotLookedAt."""
         if isinstance(self.tenant, Unseen):
             raise NotLookedAt(self.whose, self.tenant)
         return self.tenant
 
 
 class Side(Enum):
-    """Of which cluster a check is."""
+    """The cluster that a check is about."""
 
     INFRA = "infra"
     TENANT = "tenant"
@@ -207,14 +214,14 @@ class Check:
     id: str
     title: str
     looks_at: str
-    """Which objects, for a person who wants to look as well."""
+    """The objects, for a person who wants to look at them."""
     side: Side
     judge: Callable[[Facts], Iterable[Diagnosis]]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check has found; never nothing."""
+    """The results of a check; never empty."""
 
     check: Check
     findings: tuple[Diagnosis, ...]
@@ -225,43 +232,21 @@ class Outcome:
         return gravest(finding.verdict for finding in self.findings)
 
 
-def examine(checks: Iterable[Check], views: Sequence[Facts]) -> tuple[Outcome, ...]:
-    """Carry out the checks. `views` has one member for each tenant and at least one; infra is the same in all.
-
-    Guarantees: a check that could not look, or that had nothing to say, is not in order.
-    """
-    return tuple(Outcome(check, tuple(_of_all(check, views))) for check in checks)
-
-
-def _of_all(check: Check, views: Sequence[Facts]) -> Iterator[Diagnosis]:
-    if check.side is Side.INFRA:
-        yield from _findings(check, views[0])
-        return
-    for facts in views:
-        where = f" ({facts.whose})" if len(views) > 1 else ""
-        yield from (replace(each, about=f"{each.about}{where}") for each in _findings(check, facts))
-
-
-def _findings(check: Check, facts: Facts) -> Iterator[Diagnosis]:
-    is_silent = True
-    try:
-        for finding in check.judge(facts):
-            is_silent = False
-            yield finding
-    except NotLookedAt as err:
-        yield err.finding
-        return
-    if is_silent:
-        yield Diagnosis(Verdict.NOT_LOOKED_AT, check.title, "there is nothing yet that it could look at")
-
-
-def each(things: Iterable[T], judge: Callable[[T], Iterable[Diagnosis]]) -> Iterator[Diagnosis]:
-    """What is found of each; one that could not be looked at keeps none of the others from being."""
+def each(
+    things: Iterable[T], judge: Callable[[T], Iterable[Diagnosis]], home_of: Callable[[T], str] = lambda _: ""
+) -> Iterator[Diagnosis]:
+    """The results for each; one that could not be read does not keep the others from being judged. `home_of` gives the
+    namespace that all results of one are about."""
     for thing in things:
         try:
-            yield from judge(thing)
+            yield from (at_home(home_of(thing), finding) for finding in judge(thing))
         except NotLookedAt as err:
-            yield err.finding
+            yield at_home(home_of(thing), err.finding)
+
+
+def at_home(namespace: str, finding: Diagnosis) -> Diagnosis:
+    """The finding as one about a served namespace; empty: as it is."""
+    return replace(finding, home=namespace) if namespace else finding
 
 
 def gravest(verdicts: Iterable[Verdict]) -> Verdict:

@@ -1,4 +1,4 @@
-"""What is rehearsed: objects that a server is asked to admit, and never writes."""
+"""Rehearsals: objects that a server is asked to admit in a dry run, and never stores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _IMAGE = "registry.example/dpunetop-doctor:never-pulled"
 
 
 def pod(place: Place, account: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A pod as a controller would make it, under a name that nobody has."""
+    """A pod as a controller would create it, under an unused name."""
     return new_object(place.resource, place.namespace, place.name, spec={**spec, "serviceAccountName": account})
 
 
@@ -26,8 +26,8 @@ def blocker_spec(namespace: str, has_scc: bool) -> dict[str, Any]:
 
 
 def ovnkube_spec(live: Obj | None) -> dict[str, Any]:
-    """What admission has to let pass of a pod of OVN-Kubernetes: the live template's, or before there is one, the gist
-    of it."""
+    """The part of an OVN-Kubernetes pod that admission judges: from the live template, or before there is one, its
+    essentials."""
     found = at(live, "spec", "template", "spec")
     if isinstance(found, Mapping):
         return dict(found)
@@ -42,9 +42,9 @@ def ovnkube_spec(live: Obj | None) -> dict[str, Any]:
 
 
 def maintenance(place: Place, hosts: Iterable[Obj], under_way: Iterable[object]) -> dict[str, Any] | None:
-    """A NodeMaintenance of a host that is in none, preferably one that carries a DPU; None: there is no such host.
+    """A NodeMaintenance for a host that has none, preferably one that carries a DPU; None: there is no such host.
 
-    Guarantees: of no node of the control plane, for which the real operator's webhook asks after etcd's quorum too.
+    Guarantees: never for a node of the control plane, where the real operator's webhook also checks etcd's quorum.
     """
     taken = set(under_way)
     free = [

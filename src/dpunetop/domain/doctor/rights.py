@@ -1,4 +1,4 @@
-"""Every right that the shipped manifests give, read from the manifests themselves, and whether each is there."""
+"""Every right that the shipped manifests give, read from the manifests themselves, and whether it is granted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from dpunetop.domain.credential.account import Right, access_review, named
-from dpunetop.domain.doctor.model import ClusterFacts, Diagnosis, Facts, Grants, NotLookedAt, Place, each, fail, ok
-from dpunetop.kube.keys import CLUSTERROLES, ROLES, SUBJECTACCESSREVIEWS
+from dpunetop.domain.doctor.model import (
+    ClusterFacts,
+    Diagnosis,
+    Facts,
+    Grants,
+    NotLookedAt,
+    Place,
+    Unseen,
+    each,
+    fail,
+    ok,
+)
+from dpunetop.kube.keys import CLUSTERROLES, ROLES, SERVICEACCOUNTS, SUBJECTACCESSREVIEWS
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
 
+INSTALL = "kubectl apply --server-side -f deploy/dpunetop.yaml"
 APPLY_TENANT = "kubectl --kubeconfig TENANT-ADMIN apply -f deploy/tenant-rights.yaml"
 
 
 def grants(manifests: Iterable[Obj], account: tuple[str, str], user: str, mend: str) -> tuple[Grants, ...]:
-    """What the manifests give the ServiceAccount `account` (namespace, name), by binding.
+    """The rights that the manifests give the ServiceAccount `account` (namespace, name), by binding.
 
-    Guarantees: each rule of each role that is bound to it and that is in the manifests; a role of somebody else's,
-        such as those of OpenShift, is not ours to know.
-    Raises: ValueError for a rule that cannot be asked about, so that a new form of rule is not passed over.
+    Guarantees: each rule of each role in the manifests that is bound to it; other roles, such as those of OpenShift,
+        are not looked at.
+    Raises: ValueError for a rule that no access review can ask about, so that a new form of rule is not skipped.
     """
     shipped = list(manifests)
     roles = {(obj["kind"], namespace_of(obj), name_of(obj)): obj for obj in shipped if obj["kind"] in _ROLES}
@@ -36,12 +48,12 @@ def grants(manifests: Iterable[Obj], account: tuple[str, str], user: str, mend: 
 
 
 def roles_of(manifests: Iterable[Obj], name: str) -> tuple[Obj, ...]:
-    """The roles of that name, to which somebody is bound only later."""
+    """The roles of that name, to which an account is bound only later."""
     return tuple(obj for obj in manifests if obj["kind"] in _ROLES and name_of(obj) == name)
 
 
 def renamed(manifests: Iterable[Obj], names: Mapping[str, str]) -> tuple[Obj, ...]:
-    """The manifests with some values exchanged, wherever such a value stands alone."""
+    """The manifests with some values replaced, wherever a value is exactly one of them."""
     return tuple(_exchanged(obj, names) for obj in manifests)
 
 
@@ -51,7 +63,7 @@ def user_of(namespace: str, name: str) -> str:
 
 
 def review(user: str, right: Right) -> dict[str, Any]:
-    """The question for `right`: a SubjectAccessReview, or of who asks a SelfSubjectAccessReview."""
+    """The review of `right`: a SubjectAccessReview, or a SelfSubjectAccessReview for the user of this command."""
     asked = access_review(right)
     if not user:
         return asked
@@ -60,9 +72,20 @@ def review(user: str, right: Right) -> dict[str, Any]:
     return {"apiVersion": SUBJECTACCESSREVIEWS.api_version, "kind": SUBJECTACCESSREVIEWS.kind, "spec": spec}
 
 
-def judge_infra(facts: Facts) -> Iterable[Diagnosis]:
+def judge_infra(facts: Facts) -> Iterator[Diagnosis]:
     """The operator's ServiceAccount has every right that config/rbac and config/tenant-namespace give."""
-    return each(facts.infra_grants, lambda given: _judge(facts.infra, given))
+    for user in {given.user for given in facts.infra_grants}:
+        _demand_account(facts.infra, user)
+    yield from each(facts.infra_grants, lambda given: _judge(facts.infra, given))
+
+
+def _demand_account(infra: ClusterFacts, user: str) -> None:
+    """Raises: NotLookedAt, if the ServiceAccount does not exist, since its rights would mean nothing."""
+    *_, namespace, name = user.split(":")
+    place = Place(SERVICEACCOUNTS, namespace, name)
+    if infra.get(SERVICEACCOUNTS, namespace, name) is None:
+        why = "it does not exist: an operator that is run by hand has the rights of its own kubeconfig"
+        raise NotLookedAt(f"{place} of infra", Unseen(why, f"{INSTALL}, if it is to run in infra"))
 
 
 def judge_tenant(facts: Facts) -> Iterable[Diagnosis]:
@@ -93,7 +116,7 @@ def _role(tenant: ClusterFacts, shipped: Obj) -> Iterator[Diagnosis]:
 
 
 def role_place(shipped: Obj) -> Place:
-    """Where a role of the manifests is in its cluster."""
+    """The place of a role of the manifests in its cluster."""
     resource = ROLES if shipped["kind"] == ROLES.kind else CLUSTERROLES
     return Place(resource, namespace_of(shipped), name_of(shipped))
 

@@ -1,10 +1,10 @@
-"""All checks of a preflight, in the order in which a person mends what they find."""
+"""All checks of a preflight, in the order in which a person repairs what they find."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dpunetop.domain.doctor import cluster, credentials, nodes, rights, tenants
+from dpunetop.domain.doctor import cluster, credentials, nodes, pools, rights, tenants
 from dpunetop.domain.doctor.model import Check, Side
 
 CHECKS: Final = (
@@ -60,6 +60,13 @@ CHECKS: Final = (
         nodes.judge_labels,
     ),
     Check(
+        "pools",
+        "MachineConfigPools of the DPUs",
+        "machineconfigpools and Nodes of infra, with what the machine-config operator says there",
+        Side.INFRA,
+        pools.judge_pools,
+    ),
+    Check(
         "images",
         "Architecture of the images",
         "what Nodes of infra have pulled",
@@ -81,9 +88,16 @@ CHECKS: Final = (
         credentials.judge_pods,
     ),
     Check(
+        "copied-certificates",
+        "The certificates that are copied from tenants",
+        "Secret ovn-cert and ConfigMap ovn-ca of each served namespace",
+        Side.INFRA,
+        credentials.judge_copies,
+    ),
+    Check(
         "operator-credential",
-        "The operator's own credential",
-        "its Deployment",
+        "The operator's own credential, and the certificate of its metrics",
+        "its Deployment, and the Secret that /metrics is served with",
         Side.INFRA,
         credentials.judge_own,
     ),
@@ -151,4 +165,4 @@ CHECKS: Final = (
         tenants.judge_identity,
     ),
 )
-"""Their ids are unique, and stay."""
+"""Their ids are unique, and never change."""

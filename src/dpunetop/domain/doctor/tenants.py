@@ -1,4 +1,5 @@
-"""Checks of the tenant: release and topology, its settings and what the DPUs were given of them, hosts that drain."""
+"""Checks of the tenant: release and topology, settings and whether the DPUs have them, and whether hosts can be
+drained."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from dpunetop.domain.names import (
     CLUSTER_NETWORK,
     CLUSTERVERSION,
     CLUSTERVERSIONS,
+    DPU_NODE_LABEL,
     KUBE_SYSTEM,
     NETWORKS,
     NODEMAINTENANCES,
@@ -38,19 +40,15 @@ from dpunetop.domain.names import (
     OVNKUBE_SCRIPT_LIB,
 )
 from dpunetop.domain.ovnkube.conf import BadOvnkubeConf, SettingRefused, read_ovnkube_conf
+from dpunetop.domain.ovnkube.deployed import deployed_arguments
 from dpunetop.domain.ovnkube.release import flavour_of, release_of, unsupported
-from dpunetop.domain.ovnkube.settings import (
-    SettingsReading,
-    SettingsView,
-    conf_parity,
-    deployed_arguments,
-    read_settings,
-)
+from dpunetop.domain.ovnkube.settings import SettingsView, conf_parity, read_settings
+from dpunetop.domain.ovnkube.settingsreader import SettingsReading
 from dpunetop.domain.ovnkube.topology import Topology, TopologyFinding, TopologyView, container_names, detect
-from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
+from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID, meaning
 from dpunetop.kube.conditions import condition_of
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, PODS, crd_name
-from dpunetop.kube.meta import Obj, generation_of, name_of, namespace_of, uid_of
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, NODES, PODS, crd_name
+from dpunetop.kube.meta import Obj, generation_of, labels_of, name_of, namespace_of, uid_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
 from dpunetop.kube.shapes import at
@@ -60,7 +58,7 @@ INSTALL_NMO = (
     "install the node maintenance operator in the tenant: https://github.com/medik8s/node-maintenance-operator"
 )
 OVERHEAD = 100
-"""Of Geneve, as OpenShift reckons it: what the uplink must carry beside the MTU of the pods."""
+"""Overhead of Geneve, as OpenShift computes it: bytes that the uplink must carry beside the MTU of the pods."""
 _LEASE = "dpu-node-lease-"
 _MTU = ("default", "mtu")
 _NUMBER = re.compile("[0-9]{2,5}")
@@ -116,7 +114,7 @@ def _cluster_version(tenant: ClusterFacts) -> Obj | None:
     return tenant.get(CLUSTERVERSIONS, "", CLUSTERVERSION) if tenant.serves(CLUSTERVERSIONS) else None
 
 
-# --- settings, MTU, leases ---
+# --- settings, MTU, leases --------------------------------------------------------------------------------------------
 
 
 def judge_settings(facts: Facts) -> Iterator[Diagnosis]:
@@ -152,13 +150,13 @@ def _settings(facts: Facts, tenant: ClusterFacts) -> SettingsReading:
 
 
 def judge_leases(facts: Facts) -> Iterable[Diagnosis]:
-    """DPUs renew the Leases of their hosts as those expect it."""
+    """DPUs renew the Leases of their hosts as the hosts expect it."""
     tenant = facts.of_tenant()
     if _topology(facts, tenant).topology is Topology.CENTRAL:
         return (ok("Leases of the tenant's hosts", "a tenant of topology Central has none"),)
     settings = _settings(facts, tenant).settings
     expected = _lease_options(settings.arguments if settings is not None else ())
-    return each(configs_for(facts, tenant), lambda config: _lease(facts, config, expected))
+    return each(configs_for(facts, tenant), lambda config: _lease(facts, config, expected), namespace_of)
 
 
 def _lease(facts: Facts, config: Obj, expected: dict[str, str]) -> Iterator[Diagnosis]:
@@ -190,8 +188,8 @@ def judge_mtu(facts: Facts) -> Iterator[Diagnosis]:
     needed, uplink = _tenant_mtu(facts) + OVERHEAD, _infra_mtu(facts) + OVERHEAD
     if needed > uplink:
         words = f"its packets take {needed} bytes on the wire, and infra's cluster network tells of uplinks of {uplink}"
-        node = "kubectl debug node/DPU -- chroot /host ip link show p0"
-        yield warn(about, f"{words}: larger ones are lost", f"{node}; each DPU's uplink needs an MTU of {needed}")
+        lost = f"{words}: larger ones are lost between these hosts"
+        yield warn(about, lost, f"{_show_uplink(facts)}; each DPU's uplink needs an MTU of {needed}")
     else:
         yield ok(about, f"takes {needed} bytes on the wire, of {uplink} that infra's cluster network tells of")
 
@@ -201,11 +199,12 @@ def _tenant_mtu(facts: Facts) -> int:
     text = at(tenant.get(CONFIGMAPS, home, OVNKUBE_CONFIG), "data", "ovnkube.conf")
     said = [at(tenant.get(CONFIGMAPS, home, OVN_CONFIG), "data", "mtu")]
     if isinstance(text, str):
-        with suppress(BadOvnkubeConf, SettingRefused):  # told by the check of settings
+        with suppress(BadOvnkubeConf, SettingRefused):  # the check of settings reports it
             said[:0] = [value for section, key, value in read_ovnkube_conf(text).values if (section, key) == _MTU]
     found = next((each for each in said if isinstance(each, str) and _NUMBER.fullmatch(each)), None)
     if found is None:
-        raise NotLookedAt("MTU of the tenant", Unseen(f"no ConfigMap of namespace {home} in the tenant says it"))
+        look = f"kubectl --kubeconfig TENANT get configmaps --namespace {home}; or name its --tenant-namespace"
+        raise NotLookedAt("MTU of the tenant", Unseen(f"no ConfigMap of namespace {home} in the tenant says it", look))
     return int(found)
 
 
@@ -213,12 +212,24 @@ def _infra_mtu(facts: Facts) -> int:
     network = facts.infra.get(NETWORKS, "", CLUSTER_NETWORK) if facts.infra.serves(NETWORKS) else None
     found = at(network, "status", "clusterNetworkMTU")
     if not isinstance(found, int):
-        step = "kubectl debug node/DPU -- chroot /host ip link show p0"
-        raise NotLookedAt("MTU of the DPUs' uplinks", Unseen("infra has no Network cluster that says its MTU", step))
+        words = "infra has no Network cluster that says its MTU"
+        raise NotLookedAt("MTU of the DPUs' uplinks", Unseen(words, _show_uplink(facts)))
     return found
 
 
-# --- hosts that can be drained ---
+def _dpus(facts: Facts) -> list[str]:
+    """The DPUs of infra by name."""
+    return sorted(
+        named(name_of(each)) for each in facts.infra.list(Selection(NODES)) if DPU_NODE_LABEL in labels_of(each)
+    )
+
+
+def _show_uplink(facts: Facts) -> str:
+    """The command that shows the MTU of a DPU's uplink; of the first one, as all are to be alike."""
+    return f"kubectl debug node/{next(iter(_dpus(facts)), 'DPU')} -- chroot /host ip link show p0"
+
+
+# --- hosts that can be drained ----------------------------------------------------------------------------------------
 
 
 def maintenance_rehearsal() -> Place:
@@ -227,7 +238,7 @@ def maintenance_rehearsal() -> Place:
 
 
 def judge_maintenance(facts: Facts) -> Iterable[Diagnosis]:
-    """The node maintenance operator is there, and does its work."""
+    """The node maintenance operator is installed, and works."""
     tenant = facts.of_tenant()
     about = f"API {crd_name(NODEMAINTENANCES)} of the tenant"
     if not tenant.serves(NODEMAINTENANCES):
@@ -258,17 +269,17 @@ def _worked_on(facts: Facts, tenant: ClusterFacts) -> Iterator[Diagnosis]:
             yield warn(about, f"could not go on: {sentence(said)}", mend)
 
 
-# --- what the tenant's admission lets the pods write ---
+# --- whether the tenant's admission accepts the pods' writes ----------------------------------------------------------
 
 
 def judge_identity(facts: Facts) -> Iterable[Diagnosis]:
-    """The tenant's node-identity webhook lets DPU pods write what only they can."""
+    """The tenant's node-identity webhook accepts the writes of the DPU pods."""
     tenant = facts.of_tenant()
-    return each(configs_for(facts, tenant), lambda config: _identity(facts, config))
+    return each(configs_for(facts, tenant), lambda config: _identity(facts, config), namespace_of)
 
 
 def _identity(facts: Facts, config: Obj) -> Iterator[Diagnosis]:
-    """By the operator's own dry runs, which it repeats: they take the credential of the pods, which nobody else has."""
+    """By the operator's own dry runs, which it repeats: they need the credential of the pods, which only it has."""
     about = f"{config_name(config)}, {DPU_CREDENTIAL_VALID}"
     condition = condition_of(config, DPU_CREDENTIAL_VALID)
     user = f"system:serviceaccount:{facts.tenant_namespace}:dpunetop-dpu"
@@ -279,19 +290,20 @@ def _identity(facts: Facts, config: Obj) -> Iterator[Diagnosis]:
         why = "only the credential of the DPU pods can try it, and the operator has not done so yet"
         raise NotLookedAt(about, Unseen(why, step))
     message = str(condition.get("message"))
+    look = f"kubectl describe dcc {name_of(config)} --namespace {namespace_of(config)}"
     if condition.get("status") == "True":
         yield ok(about, "the operator has tried it: the DPU pods may write what they have to")
     elif condition.get("status") == "False":
-        yield fail(about, message, f"kubectl describe dcc {name_of(config)} --namespace {namespace_of(config)}")
+        yield fail(about, message, f"{look}; {meaning(str(condition.get('reason'))).next_step}")
     else:
-        raise NotLookedAt(about, Unseen(message))
+        raise NotLookedAt(about, Unseen(message, f"{look}; {meaning(str(condition.get('reason'))).next_step}"))
 
 
-# --- whose tenant it is ---
+# --- whose tenant it is -----------------------------------------------------------------------------------------------
 
 
 def configs_for(facts: Facts, tenant: ClusterFacts) -> tuple[Obj, ...]:
-    """The DpuClusterConfigs of this tenant: of those that it was given for, who have met it, or none yet.
+    """The DpuClusterConfigs of this tenant: those among `configs` whose status has its UID, or no UID yet.
 
     Raises: NotLookedAt when there is none.
     """
@@ -311,5 +323,6 @@ def _is_given_for(facts: Facts, config: Obj) -> bool:
 def _kube_system(tenant: ClusterFacts) -> Obj:
     found = tenant.get(NAMESPACES, "", KUBE_SYSTEM)
     if found is None:
-        raise NotLookedAt(f"namespace {KUBE_SYSTEM} of the tenant", Unseen("it does not exist"))
+        look = "kubectl --kubeconfig TENANT get namespaces: see which server answers there"
+        raise NotLookedAt(f"namespace {KUBE_SYSTEM} of the tenant", Unseen("it does not exist", look))
     return found

@@ -1,1 +1,1 @@
-"""`DpuNode`: one object a card, that says where it stands, since when, why, and what to do."""
+"""`DpuNode`: one object for each card, with its phase, since when, why, and what to do."""

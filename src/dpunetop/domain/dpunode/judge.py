@@ -1,4 +1,4 @@
-"""Where each DPU of a host stands, made from what the worker of the host has looked at and decided."""
+"""The status of each DPU of a host, made from the facts and the decision of the host's worker."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ NOT_LOOKED_AT = "NotLookedAt"
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """Why something is as it is, in a word and in a sentence."""
+class _Explanation:
+    """A reason, and a sentence about it."""
 
     reason: str
     message: str = ""
 
     def of(self, type_: str, status: Status) -> Condition:
-        """The condition that says so."""
+        """A condition with this reason and message."""
         return Condition(type_, status, self.reason, self.message)
 
 
 @dataclass(frozen=True, slots=True)
-class _Card:
-    """One DPU, and all that was looked at and decided of it."""
+class _DpuFacts:
+    """One DPU, with all facts and decisions about it."""
 
     roster: Roster
     decided: HostDecision
@@ -73,8 +73,13 @@ class _Card:
         return bool(self.host) and self.decided.slot.serving is not None and not self.is_server
 
     @property
+    def is_dead(self) -> bool:
+        """Whether its Node is there and not Ready."""
+        return isinstance(self.dpu.node, DpuNode) and not self.dpu.node.ready
+
+    @property
     def guarding(self) -> ProtectionPhase | None:
-        """None: it is not protected any more, nor to be."""
+        """None: it is not protected, and is not to be."""
         found = self.decided.protections.get(self.member.dpu)
         return None if found is None else found.guarding
 
@@ -84,27 +89,27 @@ class _Card:
 
     @property
     def network(self) -> NetworkState | None:
-        """What is wrong with the network of the host; told of the DPU that serves, or of all if none does."""
+        """The state of the host's network; reported for the DPU that serves, or for all if none does."""
         found = self.report.network
         return found if found is not None and found.dpu in ("", self.member.dpu) else None
 
 
 def dpu_node_statuses(decided: HostDecision, report: HostReport) -> tuple[DpuNodeStatus, ...]:
-    """Where each DPU that is at home in the slot stands; none of a host that was not looked at yet.
+    """The status of each DPU whose home is the slot; none for a host that was not looked at yet.
 
-    Guarantees: of equal arguments equal values; nothing but the beginning of a step depends on the time.
+    Guarantees: equal arguments give equal values; only the beginning of a step depends on the time.
     """
     if not report.is_looked_at:
         return ()
     dpus = {dpu.name: dpu for dpu in decided.snapshot.dpus}
     at_home = (member for member in decided.slot.members if member.is_home)
     roster = decided.snapshot.scope.roster
-    return tuple(_judge(_Card(roster, decided, report, member, dpus[member.dpu])) for member in at_home)
+    return tuple(_judge(_DpuFacts(roster, decided, report, member, dpus[member.dpu])) for member in at_home)
 
 
 def unseen_statuses(roster: Roster, slot: Slot, reason: str, message: str) -> tuple[DpuNodeStatus, ...]:
-    """Those of a slot that could not be looked at to the end, and why."""
-    why = _Said(reason, message)
+    """The statuses of a slot whose pass failed, with why."""
+    why = _Explanation(reason, message)
     unknown = tuple(why.of(type_, "Unknown") for type_ in DPU_NODE_CONDITIONS)
     at_home = (member.dpu for member in slot.members if member.is_home)
     return tuple(
@@ -122,78 +127,80 @@ def credential_current(config: DpuClusterConfig) -> Condition:
 
 
 def with_credential(status: DpuNodeStatus, config: DpuClusterConfig) -> DpuNodeStatus:
-    """The same with what `config` says now of the credential, of which the worker of a host does not hear."""
+    """The same with the credential's condition from `config`, since a change of it does not wake the host's worker."""
     current = credential_current(config)
     said = _same(tuple(current if each.type == CREDENTIAL_CURRENT else each for each in status.conditions))
     return replace(status, conditions=said)
 
 
 def advised(reason: str, message: str) -> str:
-    """The message, and what to do next if something is to be done or waited for, and it does not say so itself."""
+    """The message, with the next step of its reason appended where there is one and the message does not have it."""
     row = meaning(reason)
     if row.gravity in (Gravity.GOOD, Gravity.PASSING) or reason in NetworkReason.__members__.values():
         return message
     return f"{message}; {row.next_step}" if message else row.next_step
 
 
-def _judge(card: _Card) -> DpuNodeStatus:
-    phase, why = _phase(card)
-    budget, node = card.dpu.budget, card.dpu.node
+def _judge(facts: _DpuFacts) -> DpuNodeStatus:
+    phase, why = _phase(facts)
+    budget, node = facts.dpu.budget, facts.dpu.node
     return DpuNodeStatus(
-        dpu=card.member.dpu,
-        host=card.host,
+        dpu=facts.member.dpu,
+        host=facts.host,
         phase=phase,
         reason=why.reason,
         message=advised(why.reason, why.message),
         conditions=_same(
             (
-                _paired(card),
-                _protected(card),
-                _host_configured(card),
-                _network_ready(card, why),
-                credential_current(card.roster.config),
-                _drain_allowed(card),
+                _paired(facts),
+                _protected(facts),
+                _host_configured(facts),
+                _network_ready(facts, why),
+                credential_current(facts.roster.config),
+                _drain_allowed(facts),
             )
         ),
-        ovn_image=card.roster.image if any(pod.newest and not pod.terminating for pod in card.dpu.pods) else "",
+        ovn_image=facts.roster.image if any(pod.newest and not pod.terminating for pod in facts.dpu.pods) else "",
         machine_config=node.machine.current if isinstance(node, DpuNode) else "",
         drain=None if budget is None or budget.cycle is None else DrainTimes.of(budget.cycle),
     )
 
 
-@lru_cache(1024)
+@lru_cache(64)
 def _same(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
-    """One object for all that are equal, as those of thousands of DPUs that serve are."""
+    """One object for all equal values: thousands of DPUs that serve have the same. Few are remembered, since a value
+    that names its DPU is equal to no other.
+    """
     return conditions
 
 
 # --- the phase --------------------------------------------------------------------------------------------------------
 
 
-def _phase(card: _Card) -> tuple[Phase, _Said]:
-    """The worst of what is said of the network, of the drain and of the protection."""
-    if card.network is not None:
-        return _network_phase(card, card.network), _Said(str(card.network.reason), card.network.message)
-    status = card.status
+def _phase(facts: _DpuFacts) -> tuple[Phase, _Explanation]:
+    """The worst phase of network, drain and protection."""
+    if facts.network is not None:
+        return _network_phase(facts, facts.network), _Explanation(str(facts.network.reason), facts.network.message)
+    status = facts.status
     if status is not None and status.stage is not DpuPhase.IDLE:
         return _drain_phase(status.stage), _told(status)
-    phase, why = _protection_phase(card)
+    phase, why = _protection_phase(facts)
     return phase, why if status is None or status.late is None else _told(status)
 
 
-def _told(status: DpuStatus) -> _Said:
-    """What is late is told before what is waited for."""
+def _told(status: DpuStatus) -> _Explanation:
+    """A step that is overdue is reported before one that only waits."""
     if status.late is not None:
-        return _Said(status.late.reason, status.late.message)
-    return _Said(status.reason or str(status.stage), status.message)
+        return _Explanation(status.late.reason, status.late.message)
+    return _Explanation(status.reason or str(status.stage), status.message)
 
 
-def _network_phase(card: _Card, network: NetworkState) -> Phase:
+def _network_phase(facts: _DpuFacts, network: NetworkState) -> Phase:
     match network.reason:
         case NetworkReason.HOST_WITHOUT_NETWORK | NetworkReason.HOST_CORDONED | NetworkReason.CORDON_LIMIT_REACHED:
             return Phase.NO_NETWORK
-        case NetworkReason.INFRA_SUSPECT:  # said of an outage, or of a cordon that has outlived one
-            return Phase.VERIFYING if card.decided.outage is None else Phase.NO_NETWORK
+        case NetworkReason.INFRA_SUSPECT:  # for an outage, or a cordon that has outlasted one
+            return Phase.VERIFYING if facts.decided.outage is None else Phase.NO_NETWORK
         case NetworkReason.NETWORK_UNPROVEN:
             return Phase.VERIFYING
         case NetworkReason.HOST_NOT_SERVED:
@@ -220,151 +227,161 @@ def _drain_phase(stage: DpuPhase) -> Phase:
     assert_never(stage)
 
 
-def _protection_phase(card: _Card) -> tuple[Phase, _Said]:
-    """Outside a drain."""
-    match card.guarding:
+def _protection_phase(facts: _DpuFacts) -> tuple[Phase, _Explanation]:
+    """The phase outside a drain."""
+    match facts.guarding:
         case ProtectionPhase.NOT_OURS:
-            return Phase.HELD, _not_ours(card)
+            return Phase.HELD, _not_ours(facts)
         case ProtectionPhase.REMOVAL_PENDING:
-            return Phase.LEAVING, _parting(card)
+            return Phase.LEAVING, _parting(facts)
         case ProtectionPhase.LEAVING | None:
-            return (Phase.LEAVING, _parting(card)) if card.host else (Phase.UNPAIRED, _unpaired(card))
-    if not card.host:
-        return Phase.UNPAIRED, _unpaired(card)
-    if card.is_spare:
-        return Phase.SPARE, _served_by_other(card)
-    if not card.is_server:
-        return Phase.WAITING, _to_come(card)
-    if card.guarding is ProtectionPhase.BLOCKER_NOT_READY:
-        return Phase.UNPROTECTED, _unguarded(card)
-    return Phase.SERVING, _Said(SERVING)
+            return (Phase.LEAVING, _parting(facts)) if facts.host else (Phase.UNPAIRED, _unpaired(facts))
+    if not facts.host:
+        return Phase.UNPAIRED, _unpaired(facts)
+    if facts.is_spare:
+        return Phase.SPARE, _dead_spare(facts) if facts.is_dead else _served_by_other(facts)
+    if not facts.is_server:
+        return Phase.WAITING, _to_come(facts)
+    if facts.guarding is ProtectionPhase.BLOCKER_NOT_READY:
+        return Phase.UNPROTECTED, _unguarded(facts)
+    return Phase.SERVING, _Explanation(SERVING)
 
 
-def _not_ours(card: _Card) -> _Said:
-    return _Said("NotOurs", f"a blocker or budget of {named(card.member.dpu)} was made by another writer")
+def _not_ours(facts: _DpuFacts) -> _Explanation:
+    return _Explanation("NotOurs", f"a blocker or budget of {named(facts.member.dpu)} was made by another writer")
 
 
-def _parting(card: _Card) -> _Said:
-    if card.roster.mode is not Mode.SERVING:
-        return _Said("LeadingOut", f"the DpuClusterConfig ends: host {named(card.host)} is drained and let go")
-    return _Said("RemovalPending", f"it is not paired with host {named(card.host)} any more")
+def _parting(facts: _DpuFacts) -> _Explanation:
+    if facts.roster.mode is not Mode.SERVING:
+        return _Explanation("LeadingOut", f"the DpuClusterConfig ends: host {named(facts.host)} is drained and let go")
+    return _Explanation("RemovalPending", f"it is not paired with host {named(facts.host)} any more")
 
 
-def _unpaired(card: _Card) -> _Said:
-    if card.member.problem:
-        return _Said(str(EntryWait.PAIRING_CONFLICT), card.member.problem)
-    if card.member.is_dropped:
-        return _Said("DpuNotSelected", "spec.nodeSelector does not pick its Node, or the Node is not granted")
-    return _Said(NOT_PAIRED, "no host is named for it")
+def _unpaired(facts: _DpuFacts) -> _Explanation:
+    if facts.member.problem:
+        return _Explanation(str(EntryWait.PAIRING_CONFLICT), facts.member.problem)
+    if facts.member.is_dropped:
+        return _Explanation("DpuNotSelected", "spec.nodeSelector does not pick its Node, or the Node is not granted")
+    return _Explanation(NOT_PAIRED, "no host is named for it")
 
 
-def _served_by_other(card: _Card) -> _Said:
-    return _Said("HostServedByOther", f"host {named(card.host)} is served by {named(card.decided.slot.serving or '')}")
+def _served_by_other(facts: _DpuFacts) -> _Explanation:
+    return _Explanation(
+        "HostServedByOther", f"host {named(facts.host)} is served by {named(facts.decided.slot.serving or '')}"
+    )
 
 
-def _to_come(card: _Card) -> _Said:
-    """What a DPU that is paired waits for until it serves."""
-    if not card.member.configured:
-        return _unconfigured(card)
-    if not isinstance(card.dpu.node, DpuNode):
-        return _Said("DpuGone", f"there is no Node {named(card.member.dpu)}")
-    if card.dpu.trouble:
-        return _unguarded(card)
-    if card.dpu.node.cordoned:
-        words = f"{named(card.member.dpu)} is cordoned: it begins to serve once it is schedulable"
-        return _Said(str(EntryWait.PROTECTION_PENDING), words)
-    return _Said(str(EntryWait.PROTECTION_PENDING), "its blocker and budget come first")
+def _to_come(facts: _DpuFacts) -> _Explanation:
+    """Why a paired DPU does not serve yet."""
+    if not facts.member.configured:
+        return _unconfigured(facts)
+    if not isinstance(facts.dpu.node, DpuNode):
+        return _Explanation("DpuGone", f"there is no Node {named(facts.member.dpu)}")
+    if facts.dpu.trouble:
+        return _unguarded(facts)
+    if facts.dpu.node.cordoned:
+        words = f"{named(facts.member.dpu)} is cordoned: it begins to serve once it is schedulable"
+        return _Explanation(str(EntryWait.PROTECTION_PENDING), words)
+    return _Explanation(str(EntryWait.PROTECTION_PENDING), "its blocker and budget come first")
 
 
-def _unconfigured(card: _Card) -> _Said:
-    if card.member.stuck:
-        return _Said("MachineConfigStuck", f"the machine-config operator {card.member.stuck}")
-    return _Said("HostNotConfigured", "its host configuration has not arrived yet")
+def _unconfigured(facts: _DpuFacts) -> _Explanation:
+    if facts.member.stuck:
+        return _Explanation("MachineConfigStuck", f"the machine-config operator {facts.member.stuck}")
+    return _Explanation("HostNotConfigured", "its host configuration has not arrived yet")
 
 
-def _unguarded(card: _Card) -> _Said:
-    return _Said("BlockerNotReady", card.dpu.trouble or "its blocker is not Ready")
+def _dead_spare(facts: _DpuFacts) -> _Explanation:
+    node = named(facts.member.dpu)
+    server = named(facts.decided.slot.serving or "")
+    words = f"its Node {node} is not Ready, so that it cannot serve host {named(facts.host)} if {server} fails"
+    return _Explanation("BlockerNotReady", f"{words}; kubectl describe node {node}")
+
+
+def _unguarded(facts: _DpuFacts) -> _Explanation:
+    dead = f": its Node {named(facts.member.dpu)} is not Ready" if facts.is_dead else ""
+    return _Explanation("BlockerNotReady", facts.dpu.trouble or f"its blocker is not Ready{dead}")
 
 
 # --- the conditions ---------------------------------------------------------------------------------------------------
 
 
-def _paired(card: _Card) -> Condition:
-    if card.member.pairing is not None:
-        return _Said("Paired").of(PAIRED, "True")
-    return (_parting(card) if card.host else _unpaired(card)).of(PAIRED, "False")
+def _paired(facts: _DpuFacts) -> Condition:
+    if facts.member.pairing is not None:
+        return _Explanation("Paired").of(PAIRED, "True")
+    return (_parting(facts) if facts.host else _unpaired(facts)).of(PAIRED, "False")
 
 
-def _protected(card: _Card) -> Condition:
-    budget = card.dpu.budget
-    if card.guarding is ProtectionPhase.NOT_OURS:
-        return _not_ours(card).of(PROTECTED, "False")
+def _protected(facts: _DpuFacts) -> Condition:
+    budget = facts.dpu.budget
+    if facts.guarding is ProtectionPhase.NOT_OURS:
+        return _not_ours(facts).of(PROTECTED, "False")
     if budget is None or not budget.serves:
-        return (_to_come(card) if card.host else _unpaired(card)).of(PROTECTED, "False")
+        return (_to_come(facts) if facts.host else _unpaired(facts)).of(PROTECTED, "False")
     if budget.is_open:
-        return _Said("HostDrained", "its budget is open").of(PROTECTED, "False")
-    if not card.dpu.blocker_ready:
-        return _unguarded(card).of(PROTECTED, "False")
-    return _Said(GUARDED).of(PROTECTED, "True")
+        return _Explanation("HostDrained", "its budget is open").of(PROTECTED, "False")
+    if not facts.dpu.blocker_ready:
+        return _unguarded(facts).of(PROTECTED, "False")
+    return _Explanation(GUARDED).of(PROTECTED, "True")
 
 
-def _host_configured(card: _Card) -> Condition:
-    if card.roster.access is not Access.GIVEN:
-        return _Said(NOT_LOOKED_AT, "the rights in the namespace are gone").of(HOST_CONFIGURED, "Unknown")
-    if card.member.configured:
-        return _Said(CONFIGURED).of(HOST_CONFIGURED, "True")
-    why = _unpaired(card) if card.member.is_dropped else _unconfigured(card)
+def _host_configured(facts: _DpuFacts) -> Condition:
+    if facts.roster.access is not Access.GIVEN:
+        return _Explanation(NOT_LOOKED_AT, "the rights in the namespace are gone").of(HOST_CONFIGURED, "Unknown")
+    if facts.member.configured:
+        return _Explanation(CONFIGURED).of(HOST_CONFIGURED, "True")
+    why = _unpaired(facts) if facts.member.is_dropped else _unconfigured(facts)
     return why.of(HOST_CONFIGURED, "False")
 
 
-def _network_ready(card: _Card, why: _Said) -> Condition:
-    """Of the host, whichever DPU serves it, as infra shows that one."""
-    if card.roster.access is not Access.GIVEN:
-        return _Said(NOT_LOOKED_AT, "the rights in the namespace are gone").of(NETWORK_READY, "Unknown")
-    if not card.host or card.decided.slot.serving is None:
+def _network_ready(facts: _DpuFacts, why: _Explanation) -> Condition:
+    """Whether the host has a network, judged by the DPU that serves it, as infra shows that one."""
+    if facts.roster.access is not Access.GIVEN:
+        return _Explanation(NOT_LOOKED_AT, "the rights in the namespace are gone").of(NETWORK_READY, "Unknown")
+    if not facts.host or facts.decided.slot.serving is None:
         return why.of(NETWORK_READY, "False")
-    outage = card.decided.outage
-    if outage is not None and outage.is_told(card.decided.snapshot.host_ref.author.now):
-        return _Said(_outage_reason(card.report), outage.words).of(NETWORK_READY, "False")
+    outage = facts.decided.outage
+    if outage is not None and outage.is_told(facts.decided.snapshot.host_ref.author.now):
+        return _Explanation(_outage_reason(facts.report), outage.words).of(NETWORK_READY, "False")
     if outage is not None:
-        return _Said("ProofMissing", outage.cause).of(NETWORK_READY, "Unknown")
-    return _unproven(card) or _Said(SERVING).of(NETWORK_READY, "True")
+        return _Explanation("ProofMissing", outage.cause).of(NETWORK_READY, "Unknown")
+    return _unproven(facts) or _Explanation(SERVING).of(NETWORK_READY, "True")
 
 
 def _outage_reason(report: HostReport) -> str:
-    """What an outage is called: within a drain it is the reboot that the host was drained for."""
+    """The reason of an outage: within a drain it is the reboot for which the host was drained."""
     return str(DpuPhase.DPU_DOWN if report.network is None else report.network.reason)
 
 
-def _unproven(card: _Card) -> Condition | None:
-    """That the DPU looks well proves nothing, as long as the end of a drain or of an outage asks for a proof."""
-    stages = {each.stage: each for each in card.report.dpu_statuses}
-    network = card.report.network
+def _unproven(facts: _DpuFacts) -> Condition | None:
+    """Unknown while a drain or an outage still needs its proof: a DPU that looks healthy is no proof."""
+    stages = {each.stage: each for each in facts.report.dpu_statuses}
+    network = facts.report.network
     if network is not None:
-        return _Said(str(network.reason), network.message).of(NETWORK_READY, "Unknown")
+        return _Explanation(str(network.reason), network.message).of(NETWORK_READY, "Unknown")
     for stage in (DpuPhase.DPU_RECOVERING, DpuPhase.VERIFYING):
         if stage in stages:
-            return _Said("ProofMissing", stages[stage].message).of(NETWORK_READY, "Unknown")
+            return _Explanation("ProofMissing", stages[stage].message).of(NETWORK_READY, "Unknown")
     return None
 
 
-def _drain_allowed(card: _Card) -> Condition:
-    """Whether its budget lets it be drained now."""
-    budget, status = card.dpu.budget, card.status
+def _drain_allowed(facts: _DpuFacts) -> Condition:
+    """Whether its budget allows its drain now."""
+    budget, status = facts.dpu.budget, facts.status
     if budget is None or not budget.serves:
-        return _Said(NOTHING_SERVED).of(DRAIN_ALLOWED, "True")
+        return _Explanation(NOTHING_SERVED).of(DRAIN_ALLOWED, "True")
     if budget.is_open:
-        return _Said("HostDrained").of(DRAIN_ALLOWED, "True")
+        return _Explanation("HostDrained").of(DRAIN_ALLOWED, "True")
     if status is not None and status.stage is not DpuPhase.IDLE:
         return _told(status).of(DRAIN_ALLOWED, "False")
-    return _Said(GUARDED, "after its host only: cordon it to begin").of(DRAIN_ALLOWED, "False")
+    return _Explanation(GUARDED, "after its host only: cordon it to begin").of(DRAIN_ALLOWED, "False")
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def counted(statuses: Iterable[DpuNodeStatus]) -> Mapping[str, int]:
-    """How many DPUs stand where, as `status.dpus` of the DpuClusterConfig says."""
+    """The number of DPUs by phase, for `status.dpus` of the DpuClusterConfig."""
     found = list(statuses)
     return {
         "paired": sum(each.condition(PAIRED).status == "True" for each in found),

@@ -1,7 +1,7 @@
-"""What is measured of each DpuClusterConfig: its conditions and rollouts, its DPUs, its hosts and their networks.
+"""The metrics of each DpuClusterConfig: its conditions and rollouts, its DPUs, its hosts and their networks.
 
 Every label is bounded: a DpuClusterConfig's namespace and name, a phase, a state, and the types and reasons of
-`domain.reasons`. What was not looked at is never counted as good.
+`domain.reasons`. A host or DPU that was not looked at never counts as good.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.shapes import at, mappings
 
 OTHER_REASON = "Other"
-"""The label of a reason that is an API server's word, not one of ours."""
+"""The label for a reason that comes from an API server, not from our table."""
 
 
 class Family(NamedTuple):
-    """One metric: what it tells, and the labels of its series."""
+    """One metric: its help text, and the labels of its series."""
 
     text: str
     labels: tuple[str, ...]
@@ -42,15 +42,15 @@ class Measurement(NamedTuple):
 
 
 class Rollout(StrEnum):
-    """How far what the DPUs run is what they are to run."""
+    """Whether the DPUs run the desired configuration."""
 
     COMPLETE = "Complete"
     RUNNING = "Running"
-    """It goes on by itself."""
+    """The rollout goes on by itself."""
     STOPPED = "Stopped"
     """A person has to act."""
     UNKNOWN = "Unknown"
-    """It could not be looked at."""
+    """It could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +59,24 @@ class Measured:
 
     roster: Roster
     reports: Sequence[HostReport | None]
-    """Of each slot of the roster, in its order; None: not looked at yet."""
+    """One for each slot of the roster, in its order; None: not looked at yet."""
     dpus: Sequence[DpuNodeStatus | None]
-    """Of each DPU at home in one of them; None: not looked at yet."""
+    """One for each DPU whose home is one of them; None: not looked at yet."""
 
     @property
     def known(self) -> Sequence[HostReport]:
-        """Of the slots that could be looked at."""
+        """The reports of the slots that could be looked at."""
         return [each for each in self.reports if each is not None and _is_known(each, self.roster)]
 
     @property
     def unknown_hosts(self) -> int:
-        """How many hosts are not known."""
+        """The number of hosts whose state is unknown."""
         slots = zip(self.roster.slots.values(), self.reports, strict=True)
         return sum(bool(slot.host) and not _is_known(report, self.roster) for slot, report in slots)
 
     @property
     def is_known(self) -> bool:
-        """Whether all of it is, so that none is an answer."""
+        """Whether every host and DPU is known, so that 0 is a true answer."""
         return len(self.known) == len(self.reports)
 
 
@@ -92,36 +92,32 @@ PROOF_AGE = "dpunetop_network_proof_age_seconds"
 DRAINS_STUCK = "dpunetop_drains_stuck"
 
 _CONFIG = ("namespace", "name")
-_WHOLE = "No series instead of 0 while not all could be looked at."
+_WHOLE = "No series instead of 0 while some of them could not be looked at."
 FAMILIES: Mapping[str, Family] = {
     CONDITION: Family(
-        "1 for the status and the reason that a condition of a DpuClusterConfig has now.",
+        "1 for the current status and reason of a condition of a DpuClusterConfig.",
         (*_CONFIG, "type", "status", "reason"),
     ),
     ROLLOUTS: Family(
-        "1 for how far what the DPUs run is what they are to run, by the condition that tells of it; else 0.",
+        "1 for the current state of the rollout that the condition in label type reports, 0 for its other states.",
         (*_CONFIG, "type", "state"),
     ),
-    PAIRS: Family("DPUs by the phase that their DpuNode shows; Unknown: not looked at.", (*_CONFIG, "phase")),
+    PAIRS: Family("DPUs by the phase of their DpuNode; Unknown: not looked at.", (*_CONFIG, "phase")),
     UNPROTECTED: Family(
-        f"DPUs that are paired with a host and that no blocker guards, outside a reboot. {_WHOLE}", _CONFIG
+        f"DPUs that are paired with a host and have no Ready blocker, outside a reboot. {_WHOLE}", _CONFIG
     ),
-    UNPAIRED: Family(f"DPUs that are selected and paired with no host. {_WHOLE}", _CONFIG),
-    OUTDATED: Family(
-        f"DPUs that serve a host and do not run a pod of the newest template of ovnkube-node. {_WHOLE}", _CONFIG
-    ),
-    WITHOUT_NETWORK: Family(f"Hosts that have no network although no drain has emptied them. {_WHOLE}", _CONFIG),
-    UNKNOWN_HOSTS: Family(
-        "Hosts of which it is not known whether they have a network: not looked at yet, or their look fails.", _CONFIG
-    ),
+    UNPAIRED: Family(f"DPUs that are selected and have no host. {_WHOLE}", _CONFIG),
+    OUTDATED: Family(f"DPUs that serve a host with a pod of an older template of ovnkube-node. {_WHOLE}", _CONFIG),
+    WITHOUT_NETWORK: Family(f"Hosts that have no network and were not emptied by a drain. {_WHOLE}", _CONFIG),
+    UNKNOWN_HOSTS: Family("Hosts whose network is not known: not looked at yet, or their reconcile fails.", _CONFIG),
     PROOF_AGE: Family(
-        "Seconds since the network of the host was seen to work whose network has failed longest; 0: all work. "
+        "Seconds since the network was last seen to work, of the host without a network for longest; 0: all have one. "
         + _WHOLE,
         _CONFIG,
     ),
-    DRAINS_STUCK: Family("DPUs whose drain is held or takes longer than it may, by reason.", (*_CONFIG, "reason")),
+    DRAINS_STUCK: Family("DPUs whose drain is held or takes longer than its limit, by reason.", (*_CONFIG, "reason")),
 }
-"""Every metric that `measure` makes numbers of."""
+"""Every metric that `measure` computes."""
 _GUARDED = frozenset(
     {
         ProtectionPhase.NODE_CORDONED,
@@ -137,8 +133,9 @@ _GUARDED = frozenset(
 def measure(configs: Iterable[Obj], fleets: Iterable[Measured], now: int) -> Iterator[Measurement]:
     """The numbers of all DpuClusterConfigs; `now` in seconds of the epoch.
 
-    Guarantees: a host that was not looked at, or whose look fails, counts as unknown and as nothing else, and takes
-        every 0 with it that would say that all is well; of a DpuClusterConfig that is gone there is no number.
+    Guarantees: a host that was not looked at, or whose pass fails, counts as unknown, and while there is one, no metric
+        is 0 where that would mean that all is well. A host whose pass fails still counts with how long its network has
+        failed, and with what holds its drain. A DpuClusterConfig that is gone has no series.
     """
     for config in configs:
         yield from _conditions(config)
@@ -156,7 +153,7 @@ def _is_known(report: HostReport | None, roster: Roster) -> bool:
 
 
 def _counted(name: str, labels: tuple[str, ...], value: float, fleet: Measured) -> Iterator[Measurement]:
-    """A number of which 0 would say that all is well."""
+    """A number whose 0 means that all is well."""
     if value or fleet.is_known:
         yield Measurement(name, labels, value)
 

@@ -1,6 +1,6 @@
-"""The object `DpuNode`: how it is made, what its status says, and what of it a cache keeps.
+"""The object `DpuNode`: how it is made, its status, and the part of it that a cache keeps.
 
-A cache keeps no more than the next write needs, or thousands of them would cost what their Nodes cost.
+A cache keeps only what the next write needs; otherwise thousands of them would cost as much as their Nodes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LastDrain = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StoredStatus:
-    """What a `DpuNode` says already: what it is compared by, and the times that go on."""
+    """The stored status of a `DpuNode`: the digest by which it is compared, and the times that are kept."""
 
     digest: str
     phase: str
@@ -54,9 +54,9 @@ def new_dpu_node(config: DpuClusterConfig, owner: str, dpu: str) -> Obj:
 
 
 def rendered(wanted: DpuNodeStatus, before: StoredStatus, now: int) -> dict[str, Any]:
-    """The status as it is to be stored; a time stays as long as what it dates.
+    """The status to store; a time is kept as long as the state that it dates.
 
-    Guarantees: of equal arguments equal values; what is empty is left out.
+    Guarantees: equal arguments give equal values; empty members are left out.
     """
     time = as_time(now)
     last_drain = _last_drain(wanted.drain, before.last_drain, now)
@@ -74,7 +74,7 @@ def rendered(wanted: DpuNodeStatus, before: StoredStatus, now: int) -> dict[str,
 
 
 def digest(status: Mapping[str, Any]) -> str:
-    """Equal for two states of `DpuNode` that say the same, whenever they began."""
+    """Equal for two statuses that differ only in times."""
     shown = {name: value for name, value in status.items() if name not in ("since", "lastDrain")}
     found = [
         {k: v for k, v in each.items() if k != "lastTransitionTime"} for each in mappings(status.get("conditions"))
@@ -83,7 +83,7 @@ def digest(status: Mapping[str, Any]) -> str:
 
 
 def stands(status: Mapping[str, Any], before: StoredStatus) -> bool:
-    """Whether the object says that already."""
+    """Whether the object has that status already."""
     return digest(status) == before.digest and status.get("lastDrain", {}) == before.last_drain
 
 
@@ -91,7 +91,7 @@ def stands(status: Mapping[str, Any], before: StoredStatus) -> bool:
 
 
 def kept(obj: dict[str, Any]) -> dict[str, Any]:
-    """What a cache keeps of a `DpuNode`: which it is, whose, and what it says, as text."""
+    """The part of a `DpuNode` that a cache keeps: identity, owner, and the status as text."""
     metadata = obj["metadata"]
     found: dict[str, Any] = {name: obj[name] for name in ("apiVersion", "kind") if name in obj}
     found["metadata"] = {name: metadata[name] for name in _IDENTITY if name in metadata}
@@ -101,12 +101,12 @@ def kept(obj: dict[str, Any]) -> dict[str, Any]:
 
 
 def owner_uid(obj: Obj) -> str:
-    """UID of the DpuClusterConfig for which we have made it, of what a cache keeps; empty: somebody else has."""
+    """UID of the DpuClusterConfig for which we have made it, from a cached object; empty: we have not made it."""
     return str(obj.get(_OWNER, ""))
 
 
 def said(obj: Obj | None) -> StoredStatus:
-    """What it says, of what a cache keeps of it."""
+    """The stored status, from a cached object."""
     if obj is None or not obj.get(_SAID):
         return NOTHING
     found, phase, since, states, last_drain = jsonio.loads(obj[_SAID])
@@ -121,7 +121,7 @@ def _type(number: int | str) -> str:
 def _packed(status: Any) -> str:
     if not status:
         return ""
-    states: dict[tuple[str, str], list[int | str]] = {}  # most of them have been so since the same moment
+    states: dict[tuple[str, str], list[int | str]] = {}  # most conditions changed at the same moment
     for each in mappings(status.get("conditions")):
         state, type_ = (str(each.get("status")), str(each.get("lastTransitionTime"))), str(each.get("type"))
         states.setdefault(state, []).append(_NUMBERS.get(type_, type_))
@@ -132,8 +132,8 @@ def _packed(status: Any) -> str:
 
 
 def written_for(obj: Obj) -> str:
-    """UID of the DpuClusterConfig for which we have made it, of the object as the API server shows it; empty: somebody
-    else has. Whoever copies label and reference is no author: only we apply with our field manager."""
+    """UID of the DpuClusterConfig for which we have made it, from the full object; empty: we have not made it. Copied
+    labels and references do not count: only we apply with our field manager."""
     managers = (each.get("manager") for each in mappings(at(obj, "metadata", "managedFields")))
     if OWNER_LABEL not in labels_of(obj) or MANAGER not in managers:
         return ""
@@ -143,7 +143,7 @@ def written_for(obj: Obj) -> str:
 
 @lru_cache(1024)
 def _same(text: str) -> str:
-    """One object for all that are equal."""
+    """One object for all equal values."""
     return text
 
 
@@ -162,7 +162,7 @@ def _stamped(condition: Condition, before: StoredStatus, time: str) -> dict[str,
 
 
 def _last_drain(seen: DrainTimes | None, before: LastDrain, now: int) -> LastDrain:
-    """The drain that runs or was seen last; one that ended unseen is over when that is noticed."""
+    """The drain that runs or was seen last; one that ended unseen ends at the time of this pass."""
     if seen is not None and seen.wanted:
         return _steps(seen)
     if not before or "endedAt" in before:
@@ -176,7 +176,7 @@ STEP_FIELDS = {
     DrainStep.DPU_DRAIN: "dpuDrainSeconds",
     DrainStep.VERIFYING: "verifyingSeconds",
 }
-"""The fields of `lastDrain`, in the order in which a drain takes the steps."""
+"""The fields of `lastDrain`, in the order of a drain's steps."""
 
 
 def _steps(drain: DrainTimes) -> dict[str, Any]:

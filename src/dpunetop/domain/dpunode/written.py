@@ -1,4 +1,4 @@
-"""What a `DpuNode` says of a DPU, as anybody reads it, and whether another judgement of that DPU agrees."""
+"""The status of a `DpuNode` as any client reads it, and whether a new judgement of that DPU agrees."""
 
 from __future__ import annotations
 
@@ -18,35 +18,37 @@ _LONGEST = 253
 
 @dataclass(frozen=True, slots=True)
 class PastDrain:
-    """The last drain of which the operator has written; times in seconds of the epoch."""
+    """The last drain in the status; times in seconds of the epoch."""
 
     started: int
     ended: int
-    """0: it goes on."""
+    """0: it is still running."""
     steps: Mapping[DrainStep, int]
     """The seconds of each step that is over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What the operator wrote of one DPU when it last changed. Foreign text in it is printable, and bounded."""
+    """The status that the operator wrote last. Foreign text in it is printable, and bounded."""
 
     phase: str
     since: int
-    """Since when it has been in that phase, in seconds of the epoch; 0: not said."""
+    """Since when it has been in that phase, in seconds of the epoch; 0: unknown."""
     reason: str
+    message: str
+    """Empty: the reason says all."""
     host: str
     """Empty: none."""
     drain: PastDrain | None
 
     def contradicts(self, judged: DpuNodeStatus) -> bool:
-        """Whether it says something else than a judgement that was made now; what that could not look at, it does not
-        contradict."""
+        """Whether it differs from a judgement that was made now; a part that the judgement could not look at never
+        differs."""
         return judged.phase is not Phase.UNKNOWN and (self.phase, self.host) != (str(judged.phase), judged.host)
 
 
 def read_written(dpu_node: Obj) -> Written | None:
-    """What a `DpuNode` says, as the API server shows it; None: nothing yet."""
+    """The status of a full `DpuNode`; None: it has none yet."""
     status = dpu_node.get("status")
     if not isinstance(status, Mapping) or not status.get("phase"):
         return None
@@ -54,6 +56,7 @@ def read_written(dpu_node: Obj) -> Written | None:
         phase=_text(status.get("phase")),
         since=as_seconds(status.get("since")),
         reason=_text(status.get("reason")),
+        message=_text(status.get("message")),
         host=_text(status.get("host")),
         drain=_drain(at(status, "lastDrain")),
     )

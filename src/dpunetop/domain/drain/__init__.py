@@ -1,1 +1,1 @@
-"""The life of a DPU node: its protection, and the drain that is mirrored onto its tenant host."""
+"""A DPU node's protection, and its drain, which waits for that of its tenant host."""

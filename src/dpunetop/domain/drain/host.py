@@ -1,4 +1,4 @@
-"""One tenant host and its DPUs: what a look at them shows, and what to do now."""
+"""One tenant host and its DPUs: the snapshot of both clusters, and the decision that follows from it."""
 
 from __future__ import annotations
 
@@ -40,75 +40,75 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Finding(Generic[T]):
-    """One part of a snapshot, and what goes with it."""
+    """One part of a snapshot, with its recheck time and trouble."""
 
     value: T
     recheck_seconds: float | None = None
-    """When to look again although nothing wakes; None: whatever changes wakes."""
+    """When to look again although no watch wakes the key; None: every change wakes it."""
     trouble: HoldReason | None = None
-    """What keeps it from being looked at as it should be."""
+    """Why it could not be read completely."""
     is_open: bool = False
-    """Whether a server has yet to answer for the first time: the answer wakes."""
+    """Whether the first answer of a server is still missing; the answer wakes the key."""
 
 
 def soonest(findings: Iterable[Finding[Any]]) -> float | None:
-    """When to look again because of any of them."""
+    """The earliest recheck of them."""
     return min((each.recheck_seconds for each in findings if each.recheck_seconds is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """What one look at a host shows."""
+    """The facts about a host that one pass has read."""
 
     scope: HostScope
-    """What was looked at."""
+    """The slot, and the facts known before the pass."""
     host_ref: HostRef
     dpus: tuple[DpuView, ...]
     nodes: Mapping[str, Obj]
-    """The Nodes of its DPUs, as far as they are there."""
+    """The Nodes of its DPUs that exist."""
     deployments: Mapping[str, Obj]
-    """The blockers of its DPUs, as far as they are there."""
+    """The blockers of its DPUs that exist."""
     view: HostView | None
-    """None: the tenant is not known well enough yet, so that nothing may be decided."""
+    """None: too little is known of the tenant to decide anything."""
     recheck_seconds: float | None = None
     is_open: bool = False
-    """Whether a server has yet to answer for the first time, so that what was reported before stands."""
+    """Whether the first answer of a server is still missing, so that the previous report stays."""
     trouble: HoldReason | None = None
-    """What keeps the host from being looked at as it should be."""
+    """Why the host could not be read completely."""
     unseen: HoldReason | None = None
-    """Why this process has not seen the tenant yet, so that nothing is said of it."""
+    """Why this process has not seen the tenant yet, so that nothing is reported of it."""
     suspicion: str = ""
-    """Why infra itself may be what fails, as far as its Nodes do not say so already; empty: it is not."""
+    """Why infra itself is suspected of failing, beside what its Nodes show; empty: it is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostDecision:
-    """What follows from one snapshot of a host."""
+    """The decision that follows from one snapshot of a host."""
 
     snapshot: HostSnapshot
     protections: Mapping[str, Protection]
-    """Of each DPU that is at home here and stays."""
+    """The protection of each DPU whose home is here and that stays."""
     sweeping: Mapping[str, tuple[Step, ...]]
     """Of each DPU of this host that serves no host and needs no blocker: the next steps that remove its blocker."""
     drain: Decision | None
     """None: nothing may be decided yet."""
     outage: Outage | None
     network: OutageDecision
-    """What is said and done about the network of the host, outside a drain."""
+    """The decision about the network of the host, outside a drain."""
 
     @property
     def slot(self) -> Slot:
-        """What it is about."""
+        """The slot of the decision."""
         return self.snapshot.scope.slot
 
     @property
     def drain_task(self) -> Task | None:
-        """What is to be done for the drain."""
+        """The next task of the drain."""
         return None if self.drain is None else self.drain.task
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """What each DPU needs for its protection, then what the drain does, or else what an outage asks for."""
+        """The tasks for each DPU's protection, then that of the drain, or else that for an outage."""
         found = (*(each.task for each in self.protections.values()), self.drain_task or self.network.task)
         return tuple(task for task in found if task is not None)
 
@@ -117,10 +117,10 @@ class HostDecision:
 
 
 def decide_host(snapshot: HostSnapshot) -> HostDecision:
-    """What to do now for a host, or for a DPU that has none.
+    """Decide what to do now for a host, or for a DPU that has none.
 
-    Guarantees: of equal snapshots equal decisions; each task looks for itself, so a snapshot may be stale. Protection
-        is decided also where the tenant is not known.
+    Guarantees: equal snapshots give equal decisions; each task reads again before it writes, so a snapshot may be
+        stale. Protection is decided also where the tenant is not known.
     """
     outage = _outage(snapshot)
     dpus = {dpu.name: dpu for dpu in snapshot.dpus}
@@ -147,8 +147,8 @@ def is_to_go(roster: Roster, member: Member, dpu: DpuView) -> bool:
 
 
 def sweeping(dpu: DpuView, snapshot: HostSnapshot) -> tuple[Step, ...]:
-    """What removes the blocker of a DPU. First the budget, as it was seen; the blocker goes last, because it names its
-    node. Objects of other owners stay."""
+    """The steps that remove the blocker of a DPU: first the budget, as it was seen; last the blocker, because it names
+    its node. Objects of other owners stay."""
     if dpu.budget is not None:
         is_idle = dpu.budget.ours and not dpu.budget.serves
         return (Delete(INFRA, PODDISRUPTIONBUDGETS, dpu.budget.live, Fence.VERSION),) if is_idle else ()
@@ -159,7 +159,7 @@ def sweeping(dpu: DpuView, snapshot: HostSnapshot) -> tuple[Step, ...]:
 
 
 def is_drained_or_gone(view: HostView | None) -> bool:
-    """Whether a pair of this host may be taken apart, as far as the caches show."""
+    """Whether a pair of this host may end, as far as the caches show."""
     if view is None or not isinstance(view.tenant, TenantSeen):
         return False
     host_state = HostState(view)
@@ -169,7 +169,7 @@ def is_drained_or_gone(view: HostView | None) -> bool:
 
 
 def is_active(view: HostView | None, dpu: DpuView) -> bool:
-    """Whether a drain of the DPU is near; also where nothing is known of the tenant."""
+    """Whether a drain of the DPU is wanted or runs; True also where nothing is known of the tenant."""
     if dpu.budget is not None and dpu.budget.cycle is not None:
         return True
     if view is None:
@@ -178,8 +178,8 @@ def is_active(view: HostView | None, dpu: DpuView) -> bool:
 
 
 def rehearsal(view: HostView | None, task: Task) -> Apply | None:
-    """What to try with a dry run before a task that has failed is done again: a maintenance that could not be made,
-    since each try marks the Node for it and takes that back. None: nothing."""
+    """The write to try in a dry run before a failed task is repeated: the maintenance that could not be created, since
+    each attempt marks the Node and unmarks it again. None: no dry run is needed."""
     host = HostState(view).host if view is not None else None
     if not isinstance(task, Create) or not isinstance(host, HostNode):
         return None
@@ -213,7 +213,7 @@ def _protect(snapshot: HostSnapshot, member: Member, dpu: DpuView) -> Protection
 
 
 def _outage(snapshot: HostSnapshot) -> Outage | None:
-    """What is wrong with the DPU that serves the host, as infra shows it."""
+    """The outage of the host, by the DPU that serves it, as infra shows that one."""
     slot = snapshot.scope.slot
     member = next((member for member in slot.members if member.dpu == slot.serving), None)
     dpu = next((dpu for dpu in snapshot.dpus if dpu.name == slot.serving), None)

@@ -1,4 +1,4 @@
-"""What is reported of one tenant host: how far each of its DPUs is, to all pairs together and in Events."""
+"""The report about one tenant host: the status of each of its DPUs, for `PairsHealthy` and in Events."""
 
 from __future__ import annotations
 
@@ -30,41 +30,42 @@ from dpunetop.kube.plan import Step
 
 @dataclass(frozen=True, slots=True)
 class HostReport:
-    """How far one host, or a DPU that has none, is."""
+    """The state of one host, or of a DPU that has none."""
 
     guardings: tuple[tuple[str, ProtectionPhase, str | None], ...]
-    """Of each DPU that is at home there: its name, how far its protection is, and whom it is paired with."""
+    """For each DPU whose home it is: its name, the phase of its protection, and the host with which it is paired."""
     dpu_statuses: tuple[DpuStatus, ...]
     entries: tuple[DesiredEntry, ...]
-    """Those that may be written now."""
+    """The entries that may be written now."""
     causes: tuple[tuple[str, str], ...] = ()
-    """Of DPUs whose blocker does not run: why."""
+    """For each DPU whose blocker does not run: why."""
     stray: HoldReason | None = None
-    """What a host waits for that no DPU is at home in, or that no DPU has a part in."""
+    """Why a host waits to which no DPU belongs, or whose wait concerns none of its DPUs."""
     is_looked_at: bool = True
-    """Whether the host was looked at, and not only its DPUs: at a start the tenant is waited for, and so is the first
-    answer of a server that has to be asked."""
+    """Whether the host was looked at, and not only its DPUs: after a start the tenant's caches are waited for, and the
+    first answer of a server that has to be asked."""
     has_failed: bool = False
-    """Whether the look was not brought to its end, so that nothing is known of the host but what its DPUs wait for."""
+    """Whether the pass failed, so that only the holds of its DPUs are known."""
     unseen: HoldReason | None = None
-    """Why the tenant was not seen by this process."""
+    """Why this process has not seen the tenant yet."""
     network: NetworkState | None = None
-    """What is wrong with the network of the host, outside a drain."""
+    """The failure of the host's network, outside a drain."""
     outage: Outage | None = None
-    """What was found wrong with it, reported or not: so that it keeps its beginning."""
+    """The outage that was found, reported or not: kept for its beginning."""
     abandoned_since: int = 0
     """See `HostView.abandoned_since`."""
 
     def outcome(self) -> tuple[object, ...]:
-        """What `PairsHealthy` and the entries follow from: only a change of it is worth a look at all pairs."""
+        """The members from which `PairsHealthy` and the entries follow: only a change of them wakes the pass over all
+        pairs."""
         entries = tuple((entry.dpu, entry.text) for entry in self.entries)
         seen = self.is_looked_at, self.has_failed, self.unseen
         return self.guardings, self.dpu_statuses, self.causes, self.stray, seen, entries, self.network
 
 
 def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mapping[str, HoldReason]) -> HostReport:
-    """How far the host is. `hold` is why its drain waits, if that is not what was decided; `troubles` are what fails,
-    by DPU: such a DPU is held, be it in a drain or not."""
+    """The report of a host. `hold` is why its drain waits, if that is not what was decided; `troubles` are the failures
+    by DPU: such a DPU is held, in a drain or not."""
     snapshot = decided.snapshot
     pairings = {member.dpu: member.pairing for member in decided.slot.members}
     statuses = _statuses(decided, hold, troubles)
@@ -83,8 +84,8 @@ def report_host(decided: HostDecision, hold: HoldReason | None, troubles: Mappin
 
 
 def failed_report(slot: Slot, reason: str, message: str, outage: Outage | None) -> HostReport:
-    """What is known of a host that could not be looked at to the end: nothing but why. `outage` is what was found last,
-    so that it goes on from its beginning when the host can be looked at again."""
+    """The report of a host whose pass failed: only why. `outage` is the one found last, so that it keeps its beginning
+    when the host can be looked at again."""
     at_home = [member for member in slot.members if member.is_home]
     guardings = ((member.dpu, ProtectionPhase.NOT_SERVING, member.pairing) for member in at_home)
     statuses = tuple(_held(member.dpu, reason, message) for member in at_home)
@@ -92,7 +93,7 @@ def failed_report(slot: Slot, reason: str, message: str, outage: Outage | None) 
 
 
 def rechecks(decided: HostDecision, report: HostReport) -> tuple[float, ...]:
-    """In how many seconds to decide again although nothing wakes, for each cause there is."""
+    """Seconds until the next decision although nothing wakes the key, one for each cause."""
     found = (
         decided.snapshot.recheck_seconds,
         None if decided.drain is None else decided.drain.recheck_seconds,
@@ -103,7 +104,7 @@ def rechecks(decided: HostDecision, report: HostReport) -> tuple[float, ...]:
 
 
 def host_events(decided: HostDecision, before: HostReport | None, report: HostReport) -> tuple[Step, ...]:
-    """The Events that say what has changed since the report before."""
+    """The Events about changes since the previous report."""
     nodes = decided.snapshot.nodes
     last = {each.dpu: each for each in before.dpu_statuses} if before is not None else {}
     of_dpus = (_dpu_events(nodes.get(each.dpu), last.get(each.dpu), each) for each in report.dpu_statuses)
@@ -127,12 +128,12 @@ def _statuses(
 
 
 def _held(dpu: str, reason: str, message: str) -> DpuStatus:
-    """One DPU of which nothing else is known."""
+    """A DPU that is held, with nothing else known about it."""
     return DpuStatus(dpu, DpuPhase.HELD, reason, message)
 
 
 def _stray(decided: HostDecision, statuses: Iterable[DpuStatus]) -> HoldReason | None:
-    """Why the drain waits, if the status of no DPU shows it: every wait has its reason in the status."""
+    """Why the drain waits, if no DPU's status shows it: every wait is reported somewhere."""
     hold = None if decided.drain is None else decided.drain.hold
     at_home = {member.dpu for member in decided.slot.members if member.is_home}
     if hold is None or any(each.dpu in at_home and each.reason for each in statuses):
@@ -141,7 +142,7 @@ def _stray(decided: HostDecision, statuses: Iterable[DpuStatus]) -> HoldReason |
 
 
 def _dpu_events(node: Obj | None, last: DpuStatus | None, now: DpuStatus) -> Iterable[Step]:
-    """Events on the Node of a DPU whose stage or reason is another one than was reported last."""
+    """Events on the Node of a DPU whose stage or reason differs from the last report."""
     if node is None:
         return
     if now.late is not None and (last is None or last.late is None):
@@ -154,21 +155,20 @@ def _dpu_events(node: Obj | None, last: DpuStatus | None, now: DpuStatus) -> Ite
 
 
 def _is_news(last: DpuStatus | None, now: DpuStatus) -> bool:
-    """Between two waits of one stage something is being done, which is no news."""
+    """Within a stage, a moment without a reason is work between two waits, and gives no Event."""
     if last is None:
         return now.stage is not DpuPhase.IDLE
     return last.stage is not now.stage or (last.reason != now.reason and bool(now.reason))
 
 
 def _is_newly_skipped(last: DpuStatus | None, now: DpuStatus) -> bool:
-    """Not what a process that has just begun finds at rest."""
+    """A DPU that a new process finds skipped and idle gives no Event."""
     was = now.stage is DpuPhase.IDLE if last is None else bool(last.skipped)
     return bool(now.skipped) and not was
 
 
 def _network_events(decided: HostDecision, last: NetworkState | None, now: NetworkState | None) -> Iterable[Step]:
-    """An Event on the Node of the DPU, else on the DpuClusterConfig, whenever another thing is wrong, or none any
-    more."""
+    """An Event on the Node of the DPU, else on the DpuClusterConfig, whenever the failure changes or ends."""
     state = now or last
     if state is None or (last is not None and now is not None and last.reason is now.reason):
         return
@@ -180,5 +180,5 @@ def _network_events(decided: HostDecision, last: NetworkState | None, now: Netwo
     if now is not None:
         yield event(INFRA, resource, obj, str(now.reason), now.message)
     elif decided.slot.serving is not None and decided.outage is None:
-        note = f"host {named(state.host)} is told to be without a network no more"
+        note = f"host {named(state.host)} is no longer reported as without a network"
         yield event(INFRA, resource, obj, NETWORK_BACK, note)

@@ -1,4 +1,4 @@
-"""All pairs of a DpuClusterConfig: what is written for all of them together, and `PairsHealthy`."""
+"""All pairs of a DpuClusterConfig: the writes for all of them together, and `PairsHealthy`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dpunetop.domain.drain.model.facts import HoldReason
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, service_account
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
-from dpunetop.domain.drain.report.parting import Parting, judge_partings
+from dpunetop.domain.drain.report.parting import ServedHost, judge_partings
 from dpunetop.domain.pairing.entries import idle_pods, idle_pods_left, render_idle_pods
 from dpunetop.domain.reasons import PAIRS_HEALTHY
 from dpunetop.kube.conditions import Condition
@@ -31,29 +31,29 @@ from dpunetop.kube.shapes import at
 
 @dataclass(frozen=True, slots=True)
 class PairsView:
-    """All that is looked at to write and report of all pairs."""
+    """The facts from which the writes and `PairsHealthy` follow."""
 
     config: DpuClusterConfig
     roster: Roster | None
-    """None: no image is known for the blockers, and `lacking` says why."""
+    """None: the image of the blockers is unknown, and `lacking` says why."""
     lacking: str
     entries: Obj | None
     """ConfigMap of the per-node entries."""
     pods: tuple[Obj, ...]
-    """Of ovnkube-node."""
+    """The pods of ovnkube-node."""
     reports: tuple[HostReport | None, ...]
-    """What is known of each slot of the roster."""
+    """The last report of each slot of the roster."""
     account: Obj | None
     """ServiceAccount of the blockers."""
     failing: HoldReason | None
     """Why the entries cannot be written."""
     field_manager: str
     dpus: Mapping[str, int] | None = None
-    """How many DPUs stand where; None: not all of them were looked at yet."""
+    """The number of DPUs by phase; None: not all were looked at yet."""
 
 
 def plan_pairs(view: PairsView) -> Plan:
-    """The ServiceAccount of the blockers, idle pods that need not be known any more, and `PairsHealthy`."""
+    """Write the ServiceAccount of the blockers, forget idle pods that are gone, and report `PairsHealthy`."""
     roster = view.roster
     if roster is None:
         return Plan(_status(view, Condition(PAIRS_HEALTHY, "False", "NoImage", view.lacking)))
@@ -63,7 +63,7 @@ def plan_pairs(view: PairsView) -> Plan:
 
 
 def pairs_healthy(view: PairsView, roster: Roster) -> Condition | None:
-    """None: not every host has been looked at yet, so what was reported before stands."""
+    """The condition; None: not every host was looked at yet, so the previous condition stays."""
     if roster.mode is Mode.LEAVING:
         return Condition(PAIRS_HEALTHY, "False", LEADING_OUT, "no host is waited for any more")
     reports = [each for each in view.reports if each is not None and each.is_looked_at]
@@ -71,7 +71,7 @@ def pairs_healthy(view: PairsView, roster: Roster) -> Condition | None:
         return None
     by_slot = list(zip(roster.slots.values(), reports, strict=True))
     if roster.mode is Mode.LEADING_OUT:
-        partings = (Parting(slot.host, each.dpu_statuses) for slot, each in by_slot if slot.host and slot.members)
+        partings = (ServedHost(slot.host, each.dpu_statuses) for slot, each in by_slot if slot.host and slot.members)
         return judge_partings(list(partings))
     unseen = next((each.unseen for each in reports if each.unseen is not None), None)
     strays = (each.stray for each in reports if each.stray is not None)
@@ -92,14 +92,15 @@ def _states(by_slot: Sequence[tuple[Slot, HostReport]]) -> Iterable[PairState]:
 
 
 def _account(view: PairsView, settings: BlockerSettings) -> Step:
-    """One for all DpuClusterConfigs: it has the owner label of the one that made it, and any of them recreates it."""
+    """One for all DpuClusterConfigs: it has the owner label of the one that created it, and any of them recreates
+    it."""
     live = view.account
     owner = settings.owner if live is None else labels_of(live).get(names.OWNER_LABEL, settings.owner)
     return Apply(INFRA, SERVICEACCOUNTS, service_account(replace(settings, owner=owner)), live, view.field_manager)
 
 
 def _tidy(view: PairsView) -> tuple[Step, ...]:
-    """Of idle pods that others have followed nothing needs to be known."""
+    """Remove idle pods from the annotation once other pods have replaced them."""
     live = view.entries
     if live is None or idle_pods(live) == (left := idle_pods_left(live, view.pods)):
         return ()
@@ -112,4 +113,4 @@ def _status(view: PairsView, condition: Condition | None) -> tuple[Step, ...]:
         return ()
     dpus = at(view.config.live, "status", "dpus") if view.dpus is None else view.dpus
     members = {"dpus": dict(dpus)} if isinstance(dpus, Mapping) and dpus else {}
-    return report(INFRA, view.config.live, (condition,), view.field_manager, **members)
+    return report(view.config.live, (condition,), view.field_manager, **members)

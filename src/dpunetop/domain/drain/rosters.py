@@ -1,4 +1,4 @@
-"""How the roster of a DpuClusterConfig is built: who is paired with whom, and which hosts may be drained now."""
+"""Builds the roster of a DpuClusterConfig: the pairs, and the hosts that may be drained now."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from dpunetop.domain.drain.model.limits import Limits
 from dpunetop.domain.drain.outages.cordoning import takes_place
 from dpunetop.domain.drain.outages.unplanned import Cordons, NetworkState, Turn, cordon_turns
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocked_node
-from dpunetop.domain.drain.report.mistakes import AskedView, mistakes
+from dpunetop.domain.drain.report.mistakes import MistakesView, mistakes
 from dpunetop.domain.hostconfig.machineconfig import configured_nodes, stuck_nodes
+from dpunetop.domain.ovnkube.deployed import deployed_renewal
 from dpunetop.domain.ovnkube.image import running_image
 from dpunetop.domain.ovnkube.pod import newest_template, proven_template
 from dpunetop.domain.ovnkube.release import Release
-from dpunetop.domain.ovnkube.settings import deployed_renewal
 from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from dpunetop.domain.pairing.entries import entries_of, idle_pods, overwritten
 from dpunetop.domain.pairing.envfile import Wish, parse_entries
 from dpunetop.domain.pairing.pairing import Claims, Pair, PairingView, hosts_to_annotate, pair_up, tenant_nodes
 from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 
-# --- what is looked at ------------------------------------------------------------------------------------------------
+# --- the facts --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TenantFleet:
-    """What the tenant shows of all hosts; empty while it cannot be read."""
+    """The tenant's objects for all hosts; empty while it cannot be read."""
 
     nodes: Mapping[str, Obj] = field(default_factory=dict)
     maintenances: tuple[facts.Maintenance, ...] = ()
     is_seen: bool = True
     can_drain: bool = True
-    """Whether it serves NodeMaintenances; also where that is not known."""
+    """Whether it serves NodeMaintenances; True if unknown."""
 
     @property
     def ours(self) -> frozenset[str]:
@@ -65,25 +65,26 @@ class TenantFleet:
 
     @property
     def marked(self) -> frozenset[str]:
-        """Hosts with a mark, which does not say whose it is."""
+        """Hosts with a mark, which names no owner."""
         return frozenset(
             n for n, node in self.nodes.items() if names.CORDONED_BEFORE_ANNOTATION in annotations_of(node)
         )
 
     def cordoned_by(self, owner: str) -> frozenset[str]:
-        """Hosts with our mark of an outage, which says whose it is."""
+        """Hosts with the mark of an outage by that owner."""
         marks = ((name, mark_of(node)) for name, node in self.nodes.items())
         return frozenset(name for name, mark in marks if mark is not None and mark.owner == owner)
 
     def left_by(self, owner: str) -> frozenset[str]:
-        """Hosts that were led out by who bears that label, and are cordoned: they take no turn of the others."""
+        """Cordoned hosts that the DpuClusterConfig with that owner label left at its end: they take no slot of
+        others."""
         shown = ((name, readers.host_node(node)) for name, node in self.nodes.items())
         return frozenset(name for name, host in shown if host.left_by == owner and host.cordoned)
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceView:
-    """What the pairs follow from, where the namespace of the DpuClusterConfig may be read."""
+    """The objects in the namespace of the DpuClusterConfig from which the pairs follow."""
 
     rights: Rights
     entries: Obj | None
@@ -91,18 +92,18 @@ class NamespaceView:
     overrides: Obj | None
     """The ConfigMap in which people name the hosts of DPUs."""
     daemonset: Obj | None
-    """That of our ovnkube-node pods."""
+    """Our DaemonSet of ovnkube-node pods."""
     release: Release | None
-    """Of its image."""
+    """Release of its image."""
     claims: Claims
-    """What other DpuClusterConfigs of the tenant have of its hosts."""
+    """Claims of other DpuClusterConfigs of the tenant to its hosts."""
     pools: tuple[Obj, ...] | None
     """All MachineConfigPools; None: infra has no machine-config operator."""
 
 
 @dataclass(frozen=True, slots=True)
 class FleetView:
-    """All that a roster follows from."""
+    """All facts from which a roster follows."""
 
     config: DpuClusterConfig
     access: Access
@@ -110,7 +111,7 @@ class FleetView:
     """The other DpuClusterConfigs of the tenant."""
     blockers: BlockerSettings
     nodes: Sequence[Obj]
-    """Of infra."""
+    """The Nodes of infra."""
     deployments: Sequence[Obj]
     """In the namespace of the operator."""
     budgets: Sequence[Obj]
@@ -120,11 +121,11 @@ class FleetView:
     before: Roster | None
     """The roster that was published last."""
     rosters: Mapping[str, Roster | None]
-    """Those of the siblings, by the name of the tenant cluster; None: not known yet."""
+    """The rosters of the siblings, by the name of the tenant cluster; None: not known yet."""
     networks: Sequence[NetworkState] = ()
-    """Of all hosts of the tenant that are known to have no network."""
+    """One for each host of the tenant that is known to have no network."""
     suspect: str = ""
-    """Why infra itself may be what fails; empty: it is not."""
+    """Why infra itself is suspected; empty: it is not."""
     namespace: NamespaceView | None = None
     """None: the DpuClusterConfig ends, and its namespace is out of reach."""
 
@@ -134,7 +135,7 @@ class FleetView:
 
 @dataclass(frozen=True, slots=True)
 class _Paired:
-    """Whom the nodes of a DpuClusterConfig are paired with, and what that follows from."""
+    """The pairs of a DpuClusterConfig's nodes, and the facts from which they follow."""
 
     judged: Nodes
     dropped: frozenset[str]
@@ -146,7 +147,7 @@ class _Paired:
 def build_roster(view: FleetView) -> Roster:
     """The roster of a DpuClusterConfig.
 
-    Guarantees: one whose namespace is out of reach keeps whom it protects, and nothing else.
+    Guarantees: if its namespace is out of reach, it has the protected pairs, and no others.
     """
     budgets = budgets_by_dpu(view)
     mode = mode_of(view, budgets.values())
@@ -183,7 +184,7 @@ def build_roster(view: FleetView) -> Roster:
 
 
 def mode_of(view: FleetView, budgets: Iterable[Budget]) -> Mode:
-    """Where in its life the DpuClusterConfig is."""
+    """Whether the DpuClusterConfig is served or ends, and how."""
     if view.access is Access.ENDING:
         return Mode.LEAVING
     if not view.config.terminating:
@@ -194,7 +195,7 @@ def mode_of(view: FleetView, budgets: Iterable[Budget]) -> Mode:
 
 
 def budgets_by_dpu(view: FleetView) -> dict[str, Budget]:
-    """Our budgets by DPU, whose name a budget bears, cut where it is too long."""
+    """Our budgets by DPU; the name of a budget has that of its DPU, cut where it is too long."""
     entries = entries_of(view.namespace.entries) if view.namespace is not None else {}
     dpus = {*by_name(view.nodes), *_blocked(view), *entries}
     named = {names.blocker_name(dpu): dpu for dpu in dpus}
@@ -215,7 +216,7 @@ def _blocked(view: FleetView) -> frozenset[str]:
 
 
 def _protected(view: FleetView, mode: Mode, budgets: Mapping[str, Budget]) -> RosterView:
-    """The DPUs that are protected, and the hosts on which something of ours is left."""
+    """The DPUs that are protected, and the hosts with marks or maintenances of ours."""
     return RosterView(
         mode=mode,
         pairs={},
@@ -230,7 +231,7 @@ def _protected(view: FleetView, mode: Mode, budgets: Mapping[str, Budget]) -> Ro
 
 
 def _known(view: FleetView, own: NamespaceView, paired: _Paired, protected: RosterView) -> RosterView:
-    """All that any DPU of the DpuClusterConfig has to do with."""
+    """The facts of `protected`, with the pairs and entries of the namespace."""
     config, dpus, is_served = view.config, paired.judged.dpus, own.pools is not None
     pool = by_name(own.pools or ()).get(config.pool_name)
     return replace(
@@ -288,7 +289,7 @@ def _foreign(dpu: str) -> str:
 
 def _mistakes(view: FleetView, paired: _Paired) -> tuple[HoldReason, ...]:
     return mistakes(
-        AskedView(
+        MistakesView(
             wishes=paired.wishes,
             entries=paired.written,
             nodes=by_name(view.nodes),
@@ -314,7 +315,8 @@ def _templates(daemonset: Obj | None) -> Templates:
 
 
 def left_hosts(view: FleetView) -> frozenset[str]:
-    """Hosts with a NodeMaintenance or mark of ours. A mark is ours if the host was; in a deletion, if no one else's."""
+    """Hosts with a NodeMaintenance or mark of ours. A mark is ours if the host was in our last roster; during a
+    deletion, if no other DpuClusterConfig has the host in its roster."""
     known = hosts_of(view.before.slots) if view.before is not None else frozenset()
     if view.config.terminating:
         known = view.tenant.marked - _hosts_of_siblings(view)
@@ -327,8 +329,8 @@ def _hosts_of_siblings(view: FleetView) -> frozenset[str]:
 
 
 def _cordons(view: FleetView, found: Mapping[Place, Slot]) -> tuple[int, Mapping[str, Turn]]:
-    """How many hosts may be cordoned because of outages, and which of those that ask; as for drains, the hosts of
-    all DpuClusterConfigs of the tenant count."""
+    """The limit of hosts cordoned for outages, and which hosts that ask may be; as for drains, the hosts of all
+    DpuClusterConfigs of the tenant count."""
     cordoning = [each for each in (view.config, *view.siblings) if each.unplanned.policy is OutagePolicy.CORDON]
     if view.config not in cordoning or not view.tenant.is_seen or None in view.rosters.values():
         return 0, {}
@@ -360,7 +362,7 @@ def _with_turns(view: FleetView, mode: Mode, found: Mapping[Place, Slot]) -> Map
 
 
 def _budgets_of_tenant(view: FleetView) -> list[Budget]:
-    """Without those of other tenants, who may have a host of the same name."""
+    """The budgets without those of other tenants, which may have a host of the same name."""
     siblings = (roster.blockers.owner for roster in view.rosters.values() if roster is not None)
     owners = {view.blockers.owner, *siblings}
     owned = ((obj, labels_of(obj).get(names.OWNER_LABEL, "")) for obj in view.budgets)

@@ -12,15 +12,15 @@ from typing import Any, Final
 from urllib.parse import quote
 
 VERSION: Final = "3.2.0"
-"""The newest version that every supported machine-config operator takes; newer ones convert it."""
+"""The newest version that every supported machine-config operator reads; newer ones convert it."""
 
-# What stays as it is in a data URL, beside letters and digits.
+# Characters that a data URL does not escape, beside letters and digits.
 _LITERAL: Final = "-_.!~*'()"
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of the host, overwritten with what we say."""
+    """A file of the host that is overwritten."""
 
     path: str
     mode: int
@@ -37,7 +37,7 @@ class DropIn:
 
 @dataclass(frozen=True)
 class Unit:
-    """A systemd unit: with `content` one of ours, which is enabled; without, one of the host that drop-ins extend."""
+    """A systemd unit: with `content` it is ours and enabled; without, it is one of the host that drop-ins extend."""
 
     name: str
     content: str | None = None

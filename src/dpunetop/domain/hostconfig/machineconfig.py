@@ -1,7 +1,7 @@
-"""The operating system of the DPUs: what we ask of the machine-config operator, and what it has made of it.
+"""The operating system of the DPUs: the MachineConfig and pool that we write, and the state that their status shows.
 
-The pool gathers the nodes and the MachineConfig carries their files; rendering, draining and rebooting are the
-machine-config operator's, and only its own word tells how far it is.
+The pool selects the nodes and the MachineConfig has their files. The machine-config operator renders, drains and
+reboots, and only its own annotations and status tell how far it is.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ from dpunetop.kube.selectors import matches
 
 @dataclass(frozen=True)
 class HostAssets:
-    """The text that is laid onto a DPU."""
+    """The text of the files on a DPU."""
 
     files: tuple[ignition.File, ...]
     units: tuple[ignition.Unit, ...]
@@ -45,7 +45,7 @@ def machine_config(pool: str, assets: HostAssets, owner: str) -> dict[str, Any]:
 
 
 def machine_config_pool(pool: str, node_selector: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The MachineConfigPool, holding the two members that are ours; the rest is the administrator's.
+    """The MachineConfigPool with the two fields that are ours; the rest is the administrator's.
 
     Source: the machine-config operator has a custom pool inherit `worker` and refuses one that does not name it.
     """
@@ -98,7 +98,7 @@ class PoolState:
 
 @dataclass(frozen=True)
 class PoolView:
-    """All that the judgement of a pool looks at.
+    """The facts by which a pool is judged.
 
     `pool` is the live object, None if there is none. `shared_nodes` are the nodes that another custom pool selects too,
     each with that pool's name: the machine-config operator then configures them for neither. `members` counts the nodes
@@ -112,11 +112,11 @@ class PoolView:
 
 
 def pool_status(view: PoolView) -> PoolState:
-    """Judge a pool by what its nodes really run, not by the conditions that the pool sums it up in.
+    """Judge a pool by the configurations that its nodes run, not by the pool's conditions.
 
     Guarantees: ready only if the newest generation was observed with all its machines, our MachineConfig is part of
         what each of them runs, there is a machine, and nothing is degraded. Whether a machine is Ready and schedulable
-        is not the pool's business: a person may have cordoned it.
+        does not count: a person may have cordoned it.
     """
     if view.pool is None:
         return PoolState(PoolReason.NOT_FOUND, "the MachineConfigPool does not exist")
@@ -149,7 +149,7 @@ def shared_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> tuple
 
 
 def stuck_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> Mapping[str, str]:
-    """The nodes of `pool` for which the machine-config operator does nothing, not even drain or uncordon them; why.
+    """The nodes of `pool` that the machine-config operator neither updates nor drains nor uncordons, each with why.
 
     Source: openshift/machine-config-operator 7ff337a, `GetPoolsForNode` in pkg/helpers/helpers.go, which `syncNode` in
         pkg/controller/drain/drain_controller.go asks before anything else.
@@ -183,10 +183,10 @@ def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> int:
 
 
 def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: str) -> bool:
-    """Whether the node with these annotations is done with a configuration of the pool that has our MachineConfig.
+    """Whether the node with these annotations runs a configuration of the pool that has our MachineConfig.
 
-    Judged for each node, so that the first DPU need not wait for the last. That is the newest configuration, or, while
-    the pool is paused, the last one that all its machines ran: a paused pool is rendered too, but its nodes do
+    Judged for each node, so that the first DPU need not wait for the last. The configuration that counts is the newest,
+    or while the pool is paused the last one that all its machines ran: a paused pool is rendered too, but its nodes do
     not get that.
     """
     machine = machine_state(annotations)
@@ -200,7 +200,7 @@ def node_configured(annotations: Mapping[str, str], pool: Obj, machine_config: s
 def configured_nodes(
     dpus: frozenset[str], nodes: Iterable[Obj], pool: Obj | None, has_machine_configs: bool
 ) -> frozenset[str]:
-    """Those of `dpus` whose host configuration has arrived; all of them where infra has no MachineConfig API."""
+    """Those of `dpus` that run their host configuration; all of them where infra has no MachineConfig API."""
     if not has_machine_configs:
         return dpus
     if pool is None:
@@ -211,11 +211,11 @@ def configured_nodes(
 
 
 NOT_OBSERVED_YET = "the machine-config operator has not looked at the newest pool yet"
-"""One message for all of its short steps: each other one would be another write."""
+"""One message for all short steps of the operator: each further message would be another write."""
 
 _DEGRADED_BY = ("NodeDegraded", "RenderDegraded", "ImageBuildDegraded", "PinnedImageSetsDegraded")
-"""What `Degraded` is the sum of. It is drawn by another controller than `RenderDegraded`, so later, and has no message
-where that is its only cause (`calculateStatus` in pkg/controller/node/status.go)."""
+"""The conditions that `Degraded` sums up. Another controller than that of `RenderDegraded` computes it, so later, and
+without a message where that is its only cause (`calculateStatus` in pkg/controller/node/status.go)."""
 _BUILT_IN_POOLS = frozenset({"master", "worker"})
 _SHOWN = 5
 
@@ -243,7 +243,7 @@ def _degraded(view: PoolView, pool: Obj) -> PoolState | None:
             return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said or 'no reason given'}"))
     if degraded := _count(pool, "degradedMachineCount"):
         return PoolState(PoolReason.DEGRADED, f"{degraded} of {_count(pool, 'machineCount')} machines are degraded")
-    if _of(found, ("Degraded",)):  # the sum of conditions that are False already is not updated yet
+    if _of(found, ("Degraded",)):  # its parts are False already; the sum is not updated yet
         return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
     return None
 
@@ -273,8 +273,8 @@ def _unrendered(view: PoolView, pool: Obj) -> PoolState | None:
 
 
 def _rolling(view: PoolView, pool: Obj) -> PoolState | None:
-    """Source: a machine is updated once it is done with `spec.configuration`; `status.configuration` waits until all
-    are Ready and schedulable too (`calculateStatus` in pkg/controller/node/status.go)."""
+    """Source: a machine counts as updated once it runs `spec.configuration`; `status.configuration` changes only when
+    all are Ready and schedulable too (`calculateStatus` in pkg/controller/node/status.go)."""
     total, updated = _count(pool, "machineCount"), _count(pool, "updatedMachineCount")
     if updated == total:
         return None

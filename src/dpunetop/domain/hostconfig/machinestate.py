@@ -1,6 +1,6 @@
-"""What the machine-config operator has written onto a Node: what it is to run, what it runs, and what is done to it.
+"""The machine-config operator's annotations of a Node: desired and current configuration, and drain requests.
 
-One reading for every Node, be it that of a DPU or of a host, and for everybody who asks how far the operator is.
+All code reads them here, for DPUs and for hosts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dpunetop.domain.names import (
 
 DONE, WORKING = "Done", "Working"
 FAILING = frozenset({"Degraded", "Unreconcilable"})
-"""States in which a daemon has given up an update; whatever else it says may be the state of a release to come."""
+"""States in which a daemon has given up an update; an unknown state may be one of a later release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +39,15 @@ class MachineState:
     desired_image: str | None = None
     state: str = ""
     reason: str = ""
-    """What the daemon says of its state."""
+    """The daemon's message about its state."""
     asked: str = ""
-    """The last drain or uncordon that the daemon has asked its controller for."""
+    """The last drain or uncordon that the daemon has requested of its controller."""
     applied: str = ""
-    """The last one that the controller has carried out."""
+    """The last request that the controller has carried out."""
 
     @property
     def is_configured(self) -> bool:
-        """Whether it runs what it is to run, the image included where one is named.
+        """Whether it runs its desired configuration, and its desired image where one is named.
 
         Source: `isNodeConfigDone` and `isNodeImageDone` in pkg/controller/common/layered_node_state.go; a Node without
             any of the annotations, which that operator does not manage, is configured.
@@ -58,7 +58,7 @@ class MachineState:
 
     @property
     def is_done(self) -> bool:
-        """Whether the daemon has arrived at a configuration and says so (`IsNodeDone`)."""
+        """Whether the daemon runs its desired configuration and its state is Done (`IsNodeDone`)."""
         return self.state == DONE and bool(self.current) and self.is_configured
 
     @property
@@ -68,17 +68,17 @@ class MachineState:
 
     @property
     def drains(self) -> bool:
-        """Whether a drain is asked for and not given back: the cordon is the operator's."""
+        """Whether a drain is requested and no uncordon since: the cordon is the machine-config operator's."""
         return self.asked.startswith("drain-")
 
     @property
     def is_drained(self) -> bool:
-        """Whether that drain is done, so that a reboot may follow without another word."""
+        """Whether that drain is done, so that a reboot may follow at any moment."""
         return self.drains and self.asked == self.applied
 
     @property
     def is_under_way(self) -> bool:
-        """Whether something is asked of the controller, or the daemon works or has something to begin with.
+        """Whether a request to the controller is open, or the daemon works or is about to.
 
         Source: the controller acts on a difference of `asked` and `applied` alone, whatever the state (`syncNode` in
             pkg/controller/drain/drain_controller.go).
@@ -90,14 +90,14 @@ class MachineState:
         """Whether the operator may change the node's cordon at any moment.
 
         A daemon that has given up an update before it asked for a drain changes nothing until a person repairs it; one
-        that gave up later has the node cordoned, and goes on where it was.
+        that gave up later has cordoned the node, and may go on at any moment.
         """
         is_out_of_it = self.is_failing and not self.drains and self.asked == self.applied
         return self.is_under_way and not is_out_of_it
 
     @property
     def update(self) -> str:
-        """Short text that changes with every update that the operator has brought to its end with an uncordon.
+        """Short text that changes with every update that the machine-config operator has completed with an uncordon.
 
         Source: `completeUpdate` and `SetDone` in pkg/daemon: each of them ends with an uncordon, then names what runs.
         """
@@ -105,14 +105,14 @@ class MachineState:
 
     @property
     def trouble(self) -> str:
-        """What the daemon fails at, for a person; empty: nothing."""
+        """The daemon's failure, for a person; empty: none."""
         if not self.is_failing:
             return ""
         return f"is {self.state}: {sentence(self.reason, 300)}" if self.reason else f"is {self.state}"
 
     @property
     def story(self) -> str:
-        """What is going on, for a person; empty: nothing."""
+        """The update under way, for a person; empty: none."""
         if self.is_failing:
             return self.trouble
         if self.drains or self.asked != self.applied:
@@ -123,11 +123,11 @@ class MachineState:
 
 
 UNMANAGED = MachineState()
-"""Of a Node that no machine-config operator has ever written to."""
+"""The state of a Node to which no machine-config operator has ever written."""
 
 
 def machine_state(annotations: Mapping[str, str]) -> MachineState:
-    """Read the annotations of a Node; they may be anything."""
+    """Read the annotations of a Node, whatever their content."""
 
     def text(name: str) -> str:
         return str(annotations.get(name, ""))

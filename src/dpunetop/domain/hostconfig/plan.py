@@ -1,4 +1,4 @@
-"""Whether and how the pool and its MachineConfig are written, and what is said about them."""
+"""The decision about the pool and its MachineConfig: whether and how they are written, and what `McpReady` reports."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.grants import NOT_GRANTED, Nodes, Rights, judge_nodes, selects, some_nodes
-from dpunetop.domain.clusterconfig.status import API_NOT_SERVED, report
+from dpunetop.domain.clusterconfig.status import API_NOT_SERVED, API_REMOVED, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.hostconfig.machineconfig import (
     NOT_OBSERVED_YET,
@@ -21,12 +22,15 @@ from dpunetop.domain.hostconfig.machineconfig import (
     pool_status,
     shared_nodes,
 )
+from dpunetop.domain.hostconfig.machinestate import machine_state
 from dpunetop.domain.names import MACHINECONFIGPOOLS, MACHINECONFIGS, OWNER_LABEL, ROLL_ANNOTATION, machine_config_name
 from dpunetop.domain.reasons import MCP_READY
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA
-from dpunetop.kube.meta import Obj, labels_of, name_of
+from dpunetop.kube.meta import Obj, annotations_of, labels_of, name_of
 from dpunetop.kube.plan import Apply, Ownership, Plan, Step
+
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,14 @@ class HostConfigView:
 
 
 def plan_host_config(view: HostConfigView) -> Plan:
-    """Write MachineConfig and pool, in this order, and say what the pool's nodes really run.
+    """Write MachineConfig and pool, in this order, and report what the pool's nodes really run.
 
     Guarantees: an object that is not ours is left alone; content that differs from what is applied waits for the
         annotation `roll`, because it reboots every DPU; a selector never drops a DPU that serves; a pool gets
         no node that is not granted, or that another DpuClusterConfig holds.
     """
     if view.pools is None:
-        return _say(view, Condition(MCP_READY, "False", API_NOT_SERVED, "infra has no MachineConfig API"))
+        return _say(view, _without_api(view))
     if view.config.node_selector is None:
         message = "spec.nodeSelector is missing: say which nodes are the DPUs; nothing is written until then"
         return _say(view, Condition(MCP_READY, "False", "NodeSelectorMissing", message))
@@ -72,6 +76,22 @@ def plan_host_config(view: HostConfigView) -> Plan:
     if judged.refused and not is_applied:
         return _say(view, _refusal(view, pool, judged))
     return Plan(_writes(view, pool, desired)).then(*_status(view, _judge(view, pool, judged)))
+
+
+def _without_api(view: HostConfigView) -> Condition:
+    """What the API gave the DPUs stays on their Nodes when it is removed."""
+    given = {name_of(node): machine_state(annotations_of(node)).current for node in view.nodes if _selects(view, node)}
+    left = sorted((name, current) for name, current in given.items() if current)
+    if not left:
+        return Condition(MCP_READY, "False", API_NOT_SERVED, "infra has no MachineConfig API")
+    shown = ", ".join(f"{name} runs {named(current)}" for name, current in left[:_SHOWN])
+    more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    words = "infra has no MachineConfig API any more, so that nothing configures or reboots its DPUs in turn"
+    return Condition(MCP_READY, "False", API_REMOVED, f"{words}: {shown}{more}")
+
+
+def _selects(view: HostConfigView, node: Obj) -> bool:
+    return view.config.node_selector is not None and selects(view.config, node)
 
 
 def dropped_nodes(config: DpuClusterConfig, nodes: Iterable[Obj], serving: frozenset[str]) -> list[str]:
@@ -99,7 +119,7 @@ def _selector(pool: Obj) -> object:
 def _writes(view: HostConfigView, pool: Obj | None, desired: Mapping[str, Any]) -> tuple[Step, ...]:
     """The MachineConfig first: a pool that renders without it would reboot its nodes twice."""
     name, manager = view.config.pool_name, view.field_manager
-    writes: list[Step] = []  # of a pool, people and the machine-config operator own a part
+    writes: list[Step] = []  # people and the machine-config operator own fields of a pool
     if _rolls(view):
         config = machine_config(name, view.assets, view.owner)
         writes.append(Apply(INFRA, MACHINECONFIGS, config, view.machine_config, manager, ownership=Ownership.WHOLE))
@@ -113,7 +133,7 @@ def _desired_hash(view: HostConfigView) -> str:
 
 
 def _rolls(view: HostConfigView) -> bool:
-    """Whether the content may be written: it is new, unchanged, or asked for by name."""
+    """Whether the content may be written: it is new, or unchanged, or the annotation `roll` asks for it."""
     if view.machine_config is None:
         return True
     wanted = _desired_hash(view)
@@ -154,4 +174,4 @@ def _say(view: HostConfigView, condition: Condition) -> Plan:
 
 
 def _status(view: HostConfigView, condition: Condition) -> tuple[Step, ...]:
-    return report(INFRA, view.config.live, (condition,), view.field_manager)
+    return report(view.config.live, (condition,), view.field_manager)

@@ -1,7 +1,7 @@
 """What runs on each DPU for a tenant with central databases: ServiceAccount and DaemonSet `ovnkube-node`.
 
-Shell text in the pods is constant and comes with this package; everything that differs arrives as an environment
-variable or as a mounted file that the operator rendered. Desired objects are canonical for server-side apply.
+Shell text in the pods is constant and comes with this package; everything that varies arrives as an environment
+variable or in a mounted file that the operator rendered. Desired objects are canonical for server-side apply.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class OvnkubeScripts:
 
 @dataclass(frozen=True, slots=True)
 class ContentHashes:
-    """Hashes of what pods read only once: a change rolls the DaemonSet. The entries are not among them."""
+    """Hashes of the files that pods read only once: a change rolls the DaemonSet. The entries are not among them."""
 
     configuration: str
     certificate: str
@@ -80,7 +80,7 @@ class CentralInput:
     hashes: ContentHashes
     scripts: OvnkubeScripts
     closed: tuple[str, ...] = ()
-    """See `ovnkubepod.Shape`."""
+    """See `pod.Shape`."""
 
 
 def service_account(namespace: str, owner: Owner) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def service_account(namespace: str, owner: Owner) -> dict[str, Any]:
 def central_daemonset(given: CentralInput) -> dict[str, Any]:
     """The DaemonSet `ovnkube-node` of a central tenant.
 
-    Guarantees: equal input gives equal output; the pod template changes only with what it must be restarted for.
+    Guarantees: equal input gives equal output; the pod template changes only where pods must restart.
     """
     return daemonset(
         Shape(

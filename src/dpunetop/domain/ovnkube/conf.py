@@ -1,8 +1,7 @@
 """The tenant's `ovnkube.conf`: parsed as a strict INI file, and rendered with only what a DPU needs.
 
-The file could also name log files, kubeconfigs, addresses to bind and collectors to send flows to, all of which a
-privileged pod on the DPU would obey. So a key is kept because the table of settings lists it, not because it looks
-harmless.
+The file can also name log files, kubeconfigs, addresses to bind and flow collectors, and a privileged pod on the DPU
+would obey it. So a key is kept only if the table of settings lists it.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 from dpunetop.base.quoting import quoted
 from dpunetop.domain.ovnkube.settingstable.conf import FEATURE_SWITCH, OVNKUBE_CONF
-from dpunetop.domain.ovnkube.settingstable.rows import BOOLEAN, Kept, RefusesTenant
+from dpunetop.domain.ovnkube.settingstable.rows import BOOLEAN, InConfigFile, RefusesTenant
 
 SIZE_LIMIT_BYTES = 64 * 1024
 _LONGEST_LINE = 4096
@@ -24,11 +23,11 @@ _PLAIN = re.compile(r"[^\"\\;#\x00-\x1f]*")
 
 
 class BadOvnkubeConf(ValueError):
-    """What is wrong with the file, in one line."""
+    """The file's fault, in one line."""
 
 
 class SettingRefused(BadOvnkubeConf):
-    """The file asks for what no DPU can do. `reason` is that of a condition."""
+    """The file asks for something that no DPU can do. `reason` is that of a condition."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -37,12 +36,12 @@ class SettingRefused(BadOvnkubeConf):
 
 @dataclass(frozen=True, slots=True)
 class OvnkubeConf:
-    """What pods may have of the file, and the rest of it."""
+    """The settings that pods may have, and the rest of the file."""
 
     values: tuple[tuple[str, str, str], ...]
     """Sorted triples of section, key, value."""
     left: tuple[tuple[str, str, str], ...]
-    """The same of what pods do not get: no matter of a DPU's, not followed, or not known. Values are as they were."""
+    """The triples that pods do not get: not for a DPU, not followed, or not known. Values are unchanged."""
 
 
 def parse_ovnkube_conf(text: str) -> OvnkubeConf:
@@ -60,8 +59,8 @@ def parse_ovnkube_conf(text: str) -> OvnkubeConf:
 def read_ovnkube_conf(text: str) -> OvnkubeConf:
     """Read the file.
 
-    Guarantees: a kept value matches the form of its key; a value that does not is refused rather than left out,
-        because the DPU would then differ from the rest of its cluster without a word. Time is linear in the size.
+    Guarantees: a kept value matches the form of its key; a value that does not is refused rather than dropped, because
+        the DPU would then silently differ from the rest of its cluster. Time is linear in the size.
     Raises: BadOvnkubeConf; SettingRefused.
     """
     kept: list[tuple[str, str, str]] = []
@@ -115,7 +114,7 @@ def _is_kept(section: str, key: str, value: str) -> bool:
     match row.verdict:
         case RefusesTenant(reason, why, harmless) if value not in harmless:
             raise SettingRefused(reason, f"[{section}] {key} is {quoted(value)}: {why}")
-        case Kept(form=form):
+        case InConfigFile(form=form):
             return _has_form(form, section, key, value)
         case _:
             return False

@@ -1,4 +1,4 @@
-"""What is copied from the tenant, and how it changes on the way: only listed keys, checked and rendered again."""
+"""The copies of the tenant's objects: only listed keys, checked and rendered again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NEEDED = {
 
 
 class CopyProblem(StrEnum):
-    """Why there is nothing to copy; the last good copy stays."""
+    """Why there is no new copy; the last good copy stays."""
 
     ABSENT = "NotFound"
     TERMINATING = "Terminating"
@@ -58,18 +58,18 @@ class CopyRefused:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """What is to stand in infra."""
+    """The desired object in infra."""
 
     desired: dict[str, Any]
     digest: str
-    """Hash of the content alone: what a pod that has read the old content must be restarted for."""
+    """Hash of the content alone: if it changes, pods that have read the old content must restart."""
     not_after: datetime | None = None
-    """When the first certificate in it ends, UTC."""
+    """When its certificate expires, or the last of its CAs, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One object that is copied: where it is, and how its content is taken over."""
+    """One object that is copied: where it is, and how its content is converted."""
 
     resource: Resource
     name: str
@@ -80,7 +80,7 @@ class Source:
 def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> Copy | CopyRefused:
     """The copy of one tenant object, canonical for server-side apply; `seen` None means known to be absent.
 
-    Guarantees: labels, annotations and everything else of the tenant's object stay behind.
+    Guarantees: labels, annotations and all other fields of the tenant's object are dropped.
     """
     what = f"the tenant's {source.resource.kind} {source.name}"
     if seen is None:
@@ -96,10 +96,10 @@ def copy_of(source: Source, seen: Obj | None, namespace: str, owner: Owner) -> C
 
 
 def as_written(live: Obj | None) -> Obj | None:
-    """What pods mount: the data that our controllers wrote, without what others added.
+    """The copy as pods mount it: the data that our controllers wrote, without additions of others.
 
-    None also while a foreign value stands in place of one of ours: it is corrected first, so that pods restart once.
-    An object that no controller of ours wrote is returned as it is.
+    None also while a foreign value replaces one of ours: it is corrected first, so that pods restart once. An object
+    that no controller of ours wrote is returned as it is.
     """
     if live is None:
         return None
@@ -132,7 +132,7 @@ def _certificate(seen: Obj) -> Copy:
 def _authority(seen: Obj) -> Copy:
     bundle = _named(_CA_KEY, certificates, _config_map(seen))
     data = {_CA_KEY: bundle.pem}
-    return Copy({"data": data}, jsonio.digest(data), bundle.not_after)
+    return Copy({"data": data}, jsonio.digest(data), bundle.trusted_until)
 
 
 def _configuration(seen: Obj) -> Copy:
@@ -147,11 +147,11 @@ CERTIFICATE = Source(SECRETS, OVN_CERT, _certificate)
 AUTHORITY = Source(CONFIGMAPS, OVN_CA, _authority)
 CONFIGURATION = Source(CONFIGMAPS, OVNKUBE_CONFIG, _configuration)
 SOURCES = (CERTIFICATE, AUTHORITY, CONFIGURATION)
-"""All that is ever copied."""
+"""Every object that is copied."""
 
 
 def needed_sources(topologies: Iterable[Topology], flavour: Flavour) -> tuple[Source, ...]:
-    """What to copy for a tenant that may have any of these topologies, one that is not known among them.
+    """The objects to copy for a tenant that may have any of these topologies, UNKNOWN among them.
 
     Guarantees: an interconnect tenant's certificate is not copied, since its DPUs do not use it.
     """

@@ -26,7 +26,7 @@ class DatabaseList:
 
 
 class DatabaseProblem(StrEnum):
-    """Why there is no list; the caller keeps the last one."""
+    """Why there is no list; the caller keeps the last list."""
 
     NO_MASTERS = "NoMasters"
     NO_ADDRESS = "NoMasterAddress"
@@ -35,7 +35,7 @@ class DatabaseProblem(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NoDatabases:
-    """The reason, and one line that says what was looked for."""
+    """The reason, and one line that says which pods were looked for."""
 
     reason: DatabaseProblem
     message: str
@@ -69,7 +69,8 @@ def databases(
 
 
 def _kept(missing: Iterable[Address], most: int, allowed: tuple[Network, ...]) -> list[Address]:
-    """Addresses whose pods are away, for want of others: clients skip a database that does not answer."""
+    """Addresses of the last list whose pods are gone, kept as long as nothing replaces them: clients skip a database
+    that does not answer."""
     return sorted((address for address in missing if may_be_a_host(address, allowed)), key=_order)[: max(most, 0)]
 
 
@@ -90,7 +91,7 @@ def _addresses(pod: Obj, known: frozenset[Address]) -> Iterable[Address]:
     pod_ip = _parsed(at(pod, "status", "podIP"))
     if pod_ip is not None and (pod_ip in known or (_is_ready(pod) and not is_terminating(pod))):
         yield pod_ip
-    # A master that reboots may lose its podIP for a while; on the host network it comes back with that of its host.
+    # A master that reboots may lose its podIP for a while; on the host network it then has its host's address again.
     host_ip = _parsed(at(pod, "status", "hostIP"))
     if pod_ip is None and host_ip in known:
         yield host_ip

@@ -1,7 +1,7 @@
-"""Which image runs on the DPUs: one that the administrator of infra has a hand in, because these pods are root there.
+"""The image that runs on the DPUs: infra's administrator has to allow it, because these pods are root there.
 
-Containers are found by name, and nothing asks a registry. References are compared as they are written: what a short
-name, another spelling of a registry or another port means, each node decides for itself.
+Containers are found by name, and nothing asks a registry. References are compared as text: each node decides for itself
+what a short name, another spelling of a registry or another port means.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INFRA = f"{OVN_KUBERNETES_NAMESPACE}/{OVNKUBE_NODE}"
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """An image by its parts; empty: the reference does not have it."""
+    """An image by its parts; empty: the reference does not have that part."""
 
     repository: str
     """With its registry, where one is named."""
@@ -89,7 +89,7 @@ def entry_problem(entry: str) -> str:
 
 
 class ImageSource(Enum):
-    """Who said it."""
+    """Who named the image."""
 
     SPEC = "spec.image"
     ENVIRONMENT = "OVNKUBE_IMAGE"
@@ -99,7 +99,7 @@ class ImageSource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImageView:
-    """What may name an image. None means that it was not given, or not found."""
+    """The places that may name an image. None: not set, or not found."""
 
     spec_image: str | None
     environment_image: str | None
@@ -108,12 +108,13 @@ class ImageView:
     tenant_daemonset: Obj | None
     infra_daemonset: Obj | None
     allowed: AllowedImages | None = None
-    """What the administrator of infra lets others name; None: `spec.image` may name a repository that is in use."""
+    """The repositories that infra's administrator lets others name; None: `spec.image` may name one that infra itself
+    uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenImage:
-    """A reference that may be written into a pod, and who said it."""
+    """A reference that may be written into a pod, and who named it."""
 
     reference: str
     source: ImageSource
@@ -121,7 +122,7 @@ class ChosenImage:
 
 @dataclass(frozen=True, slots=True)
 class NoImage:
-    """One line that says what was looked at and what to do."""
+    """One line that says which places were looked at and what to do."""
 
     message: str
     reason: str = "NoImage"
@@ -130,9 +131,9 @@ class NoImage:
 def choose_image(view: ImageView) -> ChosenImage | NoImage:
     """The first of: `spec.image`, `OVNKUBE_IMAGE`, the tenant's own if it is built for all architectures, infra's.
 
-    Guarantees: what is said first is taken or refused, never passed over. What the administrator of infra did not say
-        is taken only from the repositories that he allows; the tenant's only if he named its repository himself, since
-        a payload holds every release in one, and only by digest, since a tag may be moved.
+    Guarantees: the first one that is set is taken or refused, never skipped. An image that infra's administrator did
+        not name himself is taken only from repositories that he allows. The tenant's is taken only if he named its
+        repository, since one repository has all releases, and only by digest, since a tag may be moved.
     """
     if view.spec_image:
         return _from_spec(view, view.spec_image)
@@ -145,7 +146,7 @@ def choose_image(view: ImageView) -> ChosenImage | NoImage:
 
 
 def blocker_image(operator: str | None, environment: str | None, infra_daemonset: Obj | None) -> str | NoImage:
-    """What the blockers run: `OPERATOR_IMAGE`, `OVNKUBE_IMAGE`, or infra's own, whatever runs on the DPUs."""
+    """The image of the blockers: `OPERATOR_IMAGE`, `OVNKUBE_IMAGE`, or infra's own, whatever runs on the DPUs."""
     if operator:
         return operator
     found = _said(environment, ImageSource.ENVIRONMENT) if environment else None
@@ -154,7 +155,7 @@ def blocker_image(operator: str | None, environment: str | None, infra_daemonset
 
 
 def is_pinned(image: str) -> bool:
-    """Whether a reference names the same image for ever."""
+    """Whether a reference always names the same image."""
     found = parse_reference(image)
     return found is not None and bool(found.digest)
 
@@ -233,5 +234,5 @@ def _names_registry(repository: str) -> bool:
 
 
 def _is_plain(part: str) -> bool:
-    """Whether nothing about its dots could be read in another way."""
+    """Whether its dots can be read in one way only."""
     return ".." not in part and part[-1] not in "._-"

@@ -1,8 +1,8 @@
 """What runs on each DPU for an interconnect tenant: the DaemonSet `ovnkube-node` with a zone of its own on every DPU.
 
-The zone is the tenant host. Its databases are local and reached by sockets only, so no certificate of the tenant
-comes along; what crosses the clusters is the tenant's API and Geneve. Host folders differ from those of a central
-tenant on purpose: so that after a change of topology no pod reads the databases of the other.
+The zone is the tenant host. Its databases are local and reached by sockets only, so no certificate of the tenant is
+copied; only Geneve and requests to the tenant's API cross the clusters. Host folders differ from those of a central
+tenant, so that after a change of topology no pod reads the databases of the other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dpunetop.domain.ovnkube.pod import (
     value,
 )
 from dpunetop.domain.ovnkube.release import Flavour
-from dpunetop.domain.ovnkube.settings import NodeSettings
+from dpunetop.domain.ovnkube.settingsreader import NodeSettings
 from dpunetop.kube.meta import Obj
 
 _DATABASES: Mapping[str, str] = {"nbdb": "nb", "sbdb": "sb"}
@@ -55,7 +55,7 @@ class InterconnectScripts:
 
 @dataclass(frozen=True, slots=True)
 class InterconnectHashes:
-    """Hashes of what pods read only once; the settings are in the pod template itself."""
+    """Hashes of the files that pods read only once; the settings are in the pod template itself."""
 
     configuration: str | None
     """Of the copied `ovnkube.conf`; None where the tenant's flavour has none."""
@@ -81,14 +81,14 @@ class InterconnectInput:
     hashes: InterconnectHashes
     scripts: InterconnectScripts
     closed: tuple[str, ...] = ()
-    """See `ovnkubepod.Shape`."""
+    """See `pod.Shape`."""
 
 
 def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
     """The DaemonSet `ovnkube-node` of an interconnect tenant.
 
-    Guarantees: equal input gives equal output; the pod template changes only with what it must be restarted for; the
-        pods mount nothing of the tenant's but what was parsed and rendered again.
+    Guarantees: equal input gives equal output; the pod template changes only where pods must restart; the pods mount
+        files of the tenant only as parsed and rendered again.
     """
     return daemonset(
         Shape(
@@ -107,7 +107,7 @@ def interconnect_daemonset(given: InterconnectInput) -> dict[str, Any]:
 
 
 def credential_digest(secret: Obj) -> str:
-    """Hash of what pods read only once of their credential: all but the token file."""
+    """Hash of the parts of the credential that pods read only once: all but the token file."""
     data = secret.get("data") or {}
     return jsonio.digest({key: text for key, text in data.items() if key != CREDENTIAL_FILE_KEY})
 
@@ -174,7 +174,7 @@ def _ovnkube_controller(given: InterconnectInput) -> Part:
 _RUN_MOUNTS: tuple[Mapping[str, Any], ...] = ({"name": "run-ovn", "mountPath": "/run/ovn"}, *STATE_MOUNTS)
 _DATABASE_MOUNTS: tuple[Mapping[str, Any], ...] = (
     {"name": "etc-openvswitch", "mountPath": "/etc/openvswitch"},
-    # Where the database files are differs between builds of OVN.
+    # The folder of the database files differs between builds of OVN.
     {"name": "etc-openvswitch", "mountPath": "/etc/ovn"},
     {"name": "etc-openvswitch", "mountPath": "/var/lib/ovn"},
 )

@@ -1,4 +1,4 @@
-"""What the DaemonSet `ovnkube-node` is made of, whatever the topology of its tenant.
+"""The parts of the DaemonSet `ovnkube-node` that both topologies share.
 
 Both topologies use the same name and the same selector, so that a tenant that migrates is served by one DaemonSet
 that rolls, never by two at once.
@@ -43,7 +43,7 @@ STATE_MOUNTS: tuple[Mapping[str, Any], ...] = (
     {"name": "entries", "mountPath": "/dpunetop/entries", "readOnly": True},
     {"name": "state", "mountPath": "/dpunetop/state"},
 )
-"""What an entry script reads its entry from, and pins it in."""
+"""Where an entry script reads its entry, and where it pins it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class ContainerScripts:
     entry: str
     """Its command."""
     probe: str
-    """Its probes; takes `ready` or `alive` as argument. Empty: nothing about it can be asked."""
+    """Its probes; takes `ready` or `alive` as argument. Empty: it has no probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Shape:
     node_selector: Mapping[str, Any]
     """`spec.nodeSelector` of the DpuClusterConfig: a `metav1.LabelSelector`."""
     annotations: Mapping[str, str]
-    """Of the pod template: hashes of what pods read only once."""
+    """Of the pod template: hashes of the files that pods read only once."""
     labels: Mapping[str, str]
     """Of the pods, beside those that all have."""
     members: Mapping[str, Any]
@@ -89,13 +89,13 @@ class Shape:
     parts: tuple[Part, ...]
     volumes: tuple[Mapping[str, Any], ...]
     closed: tuple[str, ...] = ()
-    """Nodes that the selector picks and no pod may come to; in order."""
+    """Nodes that the selector picks and that must have no pod; in order."""
 
 
 def daemonset(shape: Shape) -> dict[str, Any]:
     """The DaemonSet `ovnkube-node`, canonical for server-side apply.
 
-    Guarantees: equal input gives equal output, byte for byte, in whatever order labels were given.
+    Guarantees: equal input gives equal output, byte for byte, whatever the order of labels.
     """
     spec = {
         "selector": {"matchLabels": {"app": OVNKUBE_NODE}},
@@ -108,26 +108,26 @@ def daemonset(shape: Shape) -> dict[str, Any]:
 
 
 def has_newest_template(daemonset: Obj, pod: Obj) -> bool:
-    """Whether `pod` was made from the template that the live `daemonset` has now, whatever the DaemonSet's status says.
+    """Whether `pod` was made from the current template of the live `daemonset`; its status is not asked.
 
-    Guarantees: holds too where an admission webhook changes pods on their way.
+    Guarantees: holds also where an admission webhook changes pods.
     """
     wanted = newest_template(daemonset)
     return bool(wanted) and annotations_of(pod).get(TEMPLATE_HASH_ANNOTATION) == wanted
 
 
 def newest_template(daemonset: Obj) -> str:
-    """Hash of the template that the live `daemonset` has now; empty: it bears none of ours."""
+    """Hash of the current template of the live `daemonset`; empty: it has none of ours."""
     return annotations_of(daemonset["spec"]["template"]).get(TEMPLATE_HASH_ANNOTATION, "")
 
 
 def proven_template(daemonset: Obj) -> str:
-    """Hash of the last template that a DPU was seen to serve with; empty: none was yet."""
+    """Hash of the last template with which a DPU was seen to serve; empty: none yet."""
     return annotations_of(daemonset).get(PROVEN_TEMPLATE_ANNOTATION, "")
 
 
 def with_proven(desired: Mapping[str, Any], template: str) -> dict[str, Any]:
-    """The desired DaemonSet, on which it is kept which template has proved itself; empty: none has."""
+    """The desired DaemonSet, annotated with the template that has served; empty: none has."""
     if not template:
         return dict(desired)
     metadata = desired["metadata"]
@@ -148,7 +148,7 @@ def value(name: str, text: str) -> dict[str, Any]:
 
 
 def field_of_pod(name: str, path: str) -> dict[str, Any]:
-    """A variable that the kubelet fills in from the pod; `apiVersion` is spelled out as the server does."""
+    """A variable that the kubelet fills in from the pod; `apiVersion` is explicit, as the server defaults it."""
     return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
@@ -187,14 +187,14 @@ def _pod(shape: Shape) -> dict[str, Any]:
 
 
 def _affinity(node_selector: Mapping[str, Any], closed: Iterable[str]) -> dict[str, Any]:
-    """Nodes are closed by name, and no label says that one is granted: who loses that label would lose its pod with it,
-    and the host its network, before it is drained."""
+    """Nodes are excluded by name, not selected by a label of the grant: a node that loses that label would lose its pod
+    at once, and its host the network before it is drained."""
     expressions = [{"key": DPU_NODE_LABEL, "operator": "Exists"}]
     expressions += [{"key": label, "operator": "DoesNotExist"} for label in CONTROL_PLANE_LABELS]
     expressions += [_requirement(expression) for expression in node_selector.get("matchExpressions") or []]
     term: dict[str, Any] = {"matchExpressions": expressions}
     if fields := [{"key": "metadata.name", "operator": "NotIn", "values": [name]} for name in closed]:
-        term["matchFields"] = fields  # a requirement each: the API server takes one value alone
+        term["matchFields"] = fields  # one requirement each: the API server accepts a single value
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
 
 
@@ -229,7 +229,7 @@ def _metrics(port: int) -> dict[str, Any]:
 def _probes(part: Part) -> dict[str, Any]:
     return {
         "readinessProbe": _probe(part, "ready", initialDelaySeconds=5, periodSeconds=10, failureThreshold=3),
-        # Five minutes of silence: only a process that hangs, not one that is busy with a large recomputation.
+        # Five minutes without an answer: a process that hangs, not one that is busy with a large recomputation.
         "livenessProbe": _probe(part, "alive", initialDelaySeconds=60, periodSeconds=30, failureThreshold=10),
     }
 

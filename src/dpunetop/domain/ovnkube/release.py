@@ -14,8 +14,7 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 
 RELEASE_ANNOTATION = "release.openshift.io/version"
-"""On what the cluster network operator renders: the release that rendered it, which an upgrade may not have reached
-all of yet."""
+"""On objects that the cluster network operator renders: its release. During an upgrade some still have the old one."""
 
 _RELEASE_VARIABLE = "OVN_DAEMONSET_VERSION"
 _VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,3})(?:[.+-][0-9A-Za-z.+-]{0,60})?")
@@ -27,14 +26,14 @@ _FIRST_UPSTREAM = (1, 3)
 
 @dataclass(frozen=True, slots=True)
 class SettingsFinding:
-    """Something to be said: a reason for a condition, and one line."""
+    """A finding: a reason for a condition, and one line."""
 
     reason: str
     message: str
 
 
 class Flavour(Enum):
-    """Who renders OVN-Kubernetes in the tenant, and so where its settings stand."""
+    """The program that renders OVN-Kubernetes in the tenant, which decides where its settings are."""
 
     OPENSHIFT = "OpenShift"
     UPSTREAM = "OVN-Kubernetes"
@@ -52,9 +51,9 @@ class Release:
 
 
 def release_of(node_daemonset: Obj | None, cluster_version: Obj | None) -> Release | None:
-    """The release of the tenant's `ovnkube-node`; None: nothing says it in words that are understood.
+    """The release of the tenant's `ovnkube-node`; None: not known.
 
-    Guarantees: what the DaemonSet itself bears comes first, because in an upgrade the ClusterVersion is ahead of it.
+    Guarantees: the DaemonSet's own annotation comes first, because in an upgrade the ClusterVersion is ahead of it.
     """
     annotated = _parsed(at(node_daemonset, "metadata", "annotations", RELEASE_ANNOTATION))
     found = annotated or _parsed(at(cluster_version, "status", "desired", "version"))
@@ -65,10 +64,10 @@ def release_of(node_daemonset: Obj | None, cluster_version: Obj | None) -> Relea
 
 
 def release_of_image(image: str | None, daemonsets: Iterable[Obj | None]) -> Release | None:
-    """The release of an image, from whichever of the DaemonSets runs the very same; None: none of them does, or none
-    that says its release.
+    """The release of an image, from the DaemonSet that runs the same image; None: none does, or it does not name its
+    release.
 
-    Guarantees: an image that may be another one tomorrow, because no digest pins it, has no release.
+    Guarantees: an image without a digest has no release, since its tag may be moved.
     """
     if image is None or not is_pinned(image):
         return None
@@ -77,16 +76,16 @@ def release_of_image(image: str | None, daemonsets: Iterable[Obj | None]) -> Rel
 
 
 def flavour_of(release: Release | None, tenant_namespace: str) -> Flavour:
-    """Where to look for settings; without a release, the name of the tenant's namespace says it."""
+    """The flavour of a release; without a release, that of the tenant's namespace."""
     if release is not None:
         return release.flavour
     return Flavour.OPENSHIFT if tenant_namespace.startswith("openshift-") else Flavour.UPSTREAM
 
 
 def unsupported(topology: Topology, release: Release | None) -> SettingsFinding | None:
-    """Why a tenant of this release is not served, for `TopologySupported`; None: it is, or nothing is known of it.
+    """Why a tenant of this release is not served, for `TopologySupported`; None: it is, or its release is not known.
 
-    Guarantees: a release that nothing tells is no reason to stop what runs.
+    Guarantees: an unknown release does not stop running pods.
     """
     if release is None or _is_supported(topology, release):
         return None
@@ -96,7 +95,8 @@ def unsupported(topology: Topology, release: Release | None) -> SettingsFinding 
 
 
 def image_skew(image: ChosenImage, tenant: Release | None, infra: Release | None) -> SettingsFinding | None:
-    """What to say of an image of another release than the tenant's; None: they are equal, or it cannot be told."""
+    """The finding about an image of another release than the tenant's; None: they are equal, or a release is not
+    known."""
     if image.source is not ImageSource.INFRA or tenant is None or infra is None or tenant == infra:
         return None
     words = f"the DPUs run the image of infra, {infra}, for a tenant of {tenant}; set spec.image to one of its release"
@@ -117,7 +117,7 @@ def _parsed(text: object) -> tuple[int, int] | None:
 
 
 def variables(daemonset: Obj | None) -> Mapping[str, Mapping[str, Any]]:
-    """Environment variables of a DaemonSet's containers, by name; of several the first.
+    """Environment variables of a DaemonSet's containers, by name; the first of each name.
 
     Raises: nothing, whatever the shape of what a tenant sent.
     """
@@ -139,7 +139,7 @@ def containers(daemonset: Obj | None) -> Iterator[Mapping[str, Any]]:
 
 
 def commands(daemonset: Obj | None) -> str:
-    """What the containers of a DaemonSet are started with, and do once they have started; at most 128 KiB of it.
+    """The commands, arguments and lifecycle hooks of a DaemonSet's containers; at most 128 KiB of text.
 
     Raises: nothing, whatever the shape of what a tenant sent.
     """

@@ -1,4 +1,4 @@
-"""How far OVN-Kubernetes is on the DPUs: what keeps a pair from serving, and what the DaemonSet has yet to do."""
+"""The rollout of OVN-Kubernetes on the DPUs: what keeps a pair from serving, and how far the DaemonSet is."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from dpunetop.domain.ovnkube.unready import Cause, held_up
 from dpunetop.domain.pairing.entries import PASSING, EntriesState, EntryWait, Waiting
 from dpunetop.domain.pairing.pairing import host_of
 from dpunetop.domain.reasons import OVN_KUBE_READY
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.conditions import Condition, condition_of
 from dpunetop.kube.meta import Obj, generation_of, is_terminating, uid_of
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutView:
-    """What the judgement looks at."""
+    """The facts by which the rollout is judged."""
 
     has_pairing: bool
     """Whether the ConfigMap `env-overrides` exists, or a Node names its host."""
     rejected: Sequence[str]
-    """Lines about entries that are not taken."""
+    """Lines about entries that are refused."""
     ignored: Sequence[str]
     """Keys of `env-overrides` that are no Node's name."""
     dropped: Sequence[str]
@@ -50,9 +51,9 @@ def judge_rollout(view: RolloutView) -> Condition:
 
 
 def template_to_keep(view: RolloutView) -> str:
-    """Hash of the last template that a DPU was seen to serve with, as the DaemonSet is to remember it; empty: none was.
+    """Hash of the last template with which a DPU was seen to serve, for the DaemonSet's annotation; empty: none.
 
-    Guarantees: a template whose pods do not become Ready never takes the place of one whose pods did.
+    Guarantees: a template whose pods do not become Ready never replaces one whose pods did.
     """
     if view.daemonset is None:
         return ""
@@ -81,8 +82,8 @@ def _trouble(view: RolloutView) -> tuple[str, str] | None:
 
 
 def _waits(waiting: Sequence[Waiting]) -> tuple[str, str]:
-    """What a person has to do something about comes first. Of steps on the way only the earliest is told: each DPU
-    takes all of them, and the reason must not go back and forth."""
+    """Waits that need a person come first. Of those that pass only the earliest is reported: each DPU goes through all
+    of them, and the reason must not go back and forth."""
     stuck = [each for each in waiting if each.reason not in PASSING]
     earliest = next(reason for reason in (*(each.reason for each in stuck), *PASSING) if _of(waiting, reason))
     return earliest.value, some([each.message for each in stuck] or _of(waiting, earliest))
@@ -93,10 +94,10 @@ def _of(waiting: Sequence[Waiting], reason: EntryWait) -> list[str]:
 
 
 def _progress(view: RolloutView) -> tuple[str, str] | None:
-    """What the DaemonSet has yet to do.
+    """How far the DaemonSet is; None: it is done.
 
-    Judged by its pods: its own numbers count idle pods too, and come later than those of the pods, which would make
-    `OvnKubeReady` go back and forth.
+    Judged by its pods: the numbers in its status count idle pods too, and lag behind the pods, so `OvnKubeReady` would
+    go back and forth.
     """
     if view.daemonset is None:
         return "Progressing", "the DaemonSet is being created"
@@ -115,9 +116,9 @@ def _progress(view: RolloutView) -> tuple[str, str] | None:
 
 
 def _held_up(view: RolloutView, daemonset: Obj, silent: Sequence[str]) -> tuple[str, str] | None:
-    """What pods say that wait for something that does not come by itself; the first of the reasons that there are."""
+    """The first reason why pods wait for something that a person has to provide."""
     found = {
-        str(pod["spec"].get("nodeName")): held
+        node_of(pod): held
         for pod in view.pods
         if not is_terminating(pod) and has_newest_template(daemonset, pod) and (held := held_up(pod)) is not None
     }
@@ -130,16 +131,16 @@ def _held_up(view: RolloutView, daemonset: Obj, silent: Sequence[str]) -> tuple[
 
 
 def _not_running(view: RolloutView, silent: Sequence[str]) -> tuple[str, str] | None:
-    """What keeps pods from running at all: refused by the API server, without room, or without an image."""
+    """Why pods do not run at all: the API server refuses them, no node has room, or the image cannot be pulled."""
     found: dict[str, str] = {}
     for pod in view.pods:
         if why := why_pod_waits(pod):
-            found.setdefault(str(pod["spec"].get("nodeName")), why)
+            found.setdefault(node_of(pod), why)
     host = {dpu: host_of(dpu, text) or "without a name" for dpu, text in view.entries.data.items()}
     waits = [f"DPU {dpu} cannot serve host {host[dpu]}: {found[dpu]}" for dpu in silent if dpu in found]
     if waits:
         return "PodsNotRunning", some(waits)
-    there = {str(pod["spec"].get("nodeName")) for pod in view.pods}
+    there = {node_of(pod) for pod in view.pods}
     missing = [f"DPU {dpu} cannot serve host {host[dpu]}" for dpu in silent if dpu not in there]
     if missing and (why := why_refused(view.refusals)):
         return "PodsNotAdmitted", f"{some(missing)}: the API server refuses pods of DaemonSet {OVNKUBE_NODE}: {why}"
@@ -152,7 +153,7 @@ def _serving(view: RolloutView) -> set[str]:
     if daemonset is None:
         return set()
     ready = (pod for pod in view.pods if _is_ready(pod) and not is_terminating(pod) and uid_of(pod) not in idle)
-    nodes = {str(pod["spec"].get("nodeName")) for pod in ready if has_newest_template(daemonset, pod)}
+    nodes = {node_of(pod) for pod in ready if has_newest_template(daemonset, pod)}
     return nodes & set(view.entries.data)
 
 

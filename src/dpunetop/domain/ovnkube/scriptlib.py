@@ -1,8 +1,8 @@
-"""What the tenant's script library says of its settings: read off its text by a few patterns, never run.
+"""Settings in the tenant's script library, found in its text by a few patterns; it is never run.
 
 The library is shell text with the tenant's settings as literals in it, such as `if [[ "true" == "true" ]]` around an
-option. So a small part of shell is followed: which `if` holds, judged by comparisons of two literals. Everything else
-is passed over. What comes out is a listed option with a value that matches its pattern, or nothing.
+option. So a small part of shell is evaluated: which `if` holds, by comparisons of two literals. Everything else is
+skipped. The result has only listed options, each with a value that matches its pattern.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from dpunetop.domain.ovnkube.settingstable.rows import Handed, Row, Rows
+from dpunetop.domain.ovnkube.settingstable.rows import AsOption, Row, Rows
 
 SIZE_LIMIT_BYTES = 128 * 1024
 _LONGEST_LINE = 1000
@@ -27,7 +27,7 @@ _LONGEST_OPTION = 60
 
 
 class Said(Enum):
-    """What is said of an option that is spelled, where it is no text that may be used."""
+    """The verdict on an option that occurs, but without a usable value."""
 
     OFF = "off"
     UNCLEAR = "unclear"
@@ -35,10 +35,10 @@ class Said(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """What was found."""
+    """The options found in a script library."""
 
     options: Mapping[str, str | Said]
-    """By name: the text of a value, "" of a switch that is on. Absent: not spelled, or not understood."""
+    """By name: the text of a value, "" of a switch that is on. Absent: it does not occur, or is not understood."""
     others: tuple[str, ...]
     """Names of options in force that are not listed; sorted."""
     active: str
@@ -46,11 +46,11 @@ class Library:
 
 
 def read_library(text: str, options: Rows) -> Library | None:
-    """Look for options that are listed, and name those that are not.
+    """Find the listed options, and name those that are not listed.
 
-    Guarantees: an option counts as asked for if it is so anywhere outside of an `if` that does not hold for the mode
-        of an ordinary node, because the zone on a DPU is to behave as its neighbours'; one that is asked for with two
-        different values, or with one that it cannot have, counts as not understood. None: the text is too large.
+    Guarantees: an option counts as set if it is set anywhere outside of an `if` that does not hold for the mode of an
+        ordinary node, because the zone on a DPU is to behave like its neighbours. One that is set to two different
+        values, or to an impossible one, counts as not understood. None: the text is too large.
     """
     if len(text) > SIZE_LIMIT_BYTES:
         return None
@@ -63,22 +63,22 @@ def read_library(text: str, options: Rows) -> Library | None:
 
 @dataclass(slots=True)
 class _Block:
-    """One `if` on the way."""
+    """One `if` that is open at a line."""
 
     outer: bool
-    """What is around it is in force."""
+    """Whether the text around it is in force."""
     in_force: bool = False
     taken: bool = False
-    """A branch so far holds for certain, so that no later one does."""
+    """Whether a branch so far holds for certain, so that no later one does."""
 
     def enter(self, holds: bool | None) -> None:
-        """Go on with a branch whose condition holds, does not, or (None) cannot be judged: then it may be in force."""
+        """Enter a branch whose condition holds, does not, or (None) cannot be judged: then it may be in force."""
         self.in_force = self.outer and not self.taken and holds is not False
         self.taken = self.taken or holds is True
 
 
 def _lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line that may say something, and whether it is in force."""
+    """Each line that may set an option, and whether it is in force."""
     blocks: list[_Block] = []
     for raw in text.split("\n"):
         line = raw.strip(" \t\r")
@@ -109,7 +109,7 @@ def _in_force(blocks: list[_Block]) -> bool:
 
 
 def _holds(condition: str) -> bool | None:
-    """Whether a condition holds on an ordinary node; of several comparisons one that fails decides."""
+    """Whether a condition holds on an ordinary node; it does not if one of its comparisons fails."""
     told = [(left == right) is (sign == "==") for left, sign, right in _COMPARISON.findall(condition)]
     told += [sign == "!=" for sign in _NODE_MODE.findall(condition)]
     if not told or " || " in condition:
@@ -129,7 +129,7 @@ def _asked(options: Rows, lines: tuple[tuple[str, bool], ...]) -> dict[str, str 
 
 
 def _spelled(line: str) -> Iterator[tuple[str, str, str]]:
-    """Each option of a line, with what stands between it and its value, and that value; both may be empty."""
+    """Each option of a line, with the text between it and its value, and that value; both may be empty."""
     for option in _OPTION.finditer(line):
         value = _VALUE.match(line, option.end())
         sign, text = value.groups() if value is not None else ("", "")
@@ -137,7 +137,7 @@ def _spelled(line: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _said(row: Row, sign: str, text: str) -> str | Said:
-    form = row.verdict.form if isinstance(row.verdict, Handed) else None
+    form = row.verdict.form if isinstance(row.verdict, AsOption) else None
     if form is None:
         return Said.OFF if (sign, text) == ("=", "false") else ""
     if not text:

@@ -1,4 +1,4 @@
-"""Which of the two OVN-Kubernetes topologies a tenant has. What runs is only changed on a clear answer."""
+"""Which of the two OVN-Kubernetes topologies a tenant has. Running pods are changed only on a clear answer."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 
 _DATABASE_CONTAINERS = frozenset({"nbdb", "nb-ovsdb"})
-"""What only nodes with a zone of their own have: first as OpenShift names it, then OVN-Kubernetes itself."""
+"""Containers of nodes with a zone of their own: OpenShift's name, then that of OVN-Kubernetes' chart."""
 
 _CENTRAL_CONTAINERS = frozenset({"ovn-controller", "ovnkube-node"})
 
 
 class Topology(Enum):
-    """What was found. Only the first two are grounds for writing anything."""
+    """A tenant's topology. Only for the first two is anything written."""
 
     CENTRAL = "Central"
     INTERCONNECT = "Interconnect"
     MIGRATING = "Migrating"
-    """Signs of both: the tenant is on its way from one to the other."""
+    """Signs of both: the tenant migrates from one to the other."""
     UNKNOWN = "Unknown"
 
 
 _UNCLEAR = {Topology.UNKNOWN: "TopologyUnknown", Topology.MIGRATING: "TopologyMigrating"}
-"""What is no grounds for writing anything, and the reason of the condition."""
+"""The topologies for which nothing is written, with the reason of the condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +45,19 @@ class TopologyView:
 
 
 class Grounds(Enum):
-    """What a finding rests on."""
+    """The evidence of a finding."""
 
     CHOICE = "choice"
     """`spec.topology`."""
     CONFIRMED = "confirmed"
-    """The tenant's nodes, and something else that only this topology has."""
+    """The tenant's nodes, and another object that only this topology has."""
     NODES = "nodes"
     """The tenant's nodes alone: enough to begin with, not enough to change what runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class TopologyFinding:
-    """The answer, and one line that says what it rests on."""
+    """The answer, and one line about its evidence."""
 
     topology: Topology
     message: str
@@ -65,15 +65,15 @@ class TopologyFinding:
 
 
 CONFIRMATION_SECONDS = 60.0
-"""How long a tenant must look changed, at every look, before what runs is changed."""
+"""How long every look must show the new topology before running pods are changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What to do about a finding."""
+    """The topology to write for, or why to wait."""
 
     topology: Topology | None
-    """What to write for; None: change nothing."""
+    """The topology to write for; None: change nothing."""
     reason: str = ""
     """Why nothing is changed, for a condition."""
     message: str = ""
@@ -86,7 +86,7 @@ class Settled:
 
 
 def detect(view: TopologyView) -> TopologyFinding:
-    """Say which topology the tenant has.
+    """Decide which topology the tenant has.
 
     Guarantees: an explicit choice wins; a failed read gives UNKNOWN, whatever else was seen; signs that contradict
         each other give MIGRATING. Absence of masters or of a control plane proves nothing, because both may live in
@@ -104,11 +104,11 @@ def detect(view: TopologyView) -> TopologyFinding:
 
 
 def settle(previous: Settled | None, finding: TopologyFinding, running: Topology | None, now: float) -> Settled:
-    """Say which topology to write for, given what runs (see `running_topology`) and what came of the look before.
+    """Decide which topology to write for, given the running one (see `running_topology`) and the previous result.
 
-    Guarantees: what runs is changed by an explicit choice at once, else only by a confirmed finding that has been the
-        same at every look for `CONFIRMATION_SECONDS`; a look that failed, saw a part, or saw signs of both begins the
-        count again. Where nothing runs yet, a clear finding is enough.
+    Guarantees: running pods are changed by an explicit choice at once, else only by a confirmed finding that has been
+        the same at every look for `CONFIRMATION_SECONDS`; a look that failed, was partial, or saw signs of both
+        restarts the count. Where nothing runs yet, a clear finding is enough.
     """
     found = finding.topology
     if found in _UNCLEAR:
@@ -122,7 +122,7 @@ def settle(previous: Settled | None, finding: TopologyFinding, running: Topology
 
 
 def running_topology(live: Obj | None) -> Topology | None:
-    """What the DaemonSet of ours was written for; None without one, or where it is neither."""
+    """The topology of our live DaemonSet; None without one, or where it is neither."""
     names = container_names(live)
     if "nbdb" in names:
         return Topology.INTERCONNECT
@@ -130,9 +130,9 @@ def running_topology(live: Obj | None) -> Topology | None:
 
 
 def candidates(choice: TopologyChoice, node_daemonset: Obj | None, live: Obj | None) -> frozenset[Topology]:
-    """Every topology that the tenant may have, going by its nodes alone, or that our DaemonSet `live` was written for.
+    """Every topology that the tenant may have by its nodes alone, or that our DaemonSet `live` was written for.
 
-    UNKNOWN is among them where the tenant's nodes tell nothing.
+    UNKNOWN is among them where the tenant's nodes show none.
     """
     seen = container_names(node_daemonset)
     if choice is not TopologyChoice.AUTO:

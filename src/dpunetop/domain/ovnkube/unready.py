@@ -1,8 +1,8 @@
-"""Why containers wait that cannot serve: read from the message with which their entry script ended.
+"""Why containers wait and do not serve: read from the message with which their entry script ended.
 
-The entry scripts end once with a message that begins with a line for us, a word and names of options (hold_until in
-assets/ovnkube/entry.sh). A pod's image may come from a tenant, so the message is taken for what it could be: words
-that are listed here and names of the form of an option; everything else is ignored.
+An entry script that must wait ends once with a message whose first line is for the operator: a word and names of
+options (hold_until in assets/ovnkube/entry.sh). A pod's image may come from a tenant, so only words that are listed
+here and names of the form of an option are read; everything else is ignored.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HeldUp:
+class WaitingContainer:
     """One container that waits."""
 
     cause: Cause
     pod: str
     container: str
     options: tuple[str, ...]
-    """Those that its image's ovnkube lacks: the first ten."""
+    """The first ten options that its image's ovnkube lacks."""
 
     def sentence(self, dpu: str, host: str) -> str:
-        """What keeps `dpu` from serving `host`, and what to do about it."""
+        """Why `dpu` does not serve `host`, and what to do about it."""
         where = f"DPU {dpu} cannot serve host {host}: pod {self.pod}, container {self.container}: "
         match self.cause:
             case Cause.OPTIONS_MISSING:
@@ -60,13 +60,13 @@ class HeldUp:
         assert_never(self.cause)
 
 
-def held_up(pod: Obj) -> HeldUp | None:
+def held_up(pod: Obj) -> WaitingContainer | None:
     """The first container of `pod` that is not Ready and whose last end had a message of ours, if there is one."""
     found = (_of_container(pod, status) for status in _mappings((pod.get("status") or {}).get("containerStatuses")))
     return next((held for held in found if held is not None), None)
 
 
-def _of_container(pod: Obj, status: Mapping[str, Any]) -> HeldUp | None:
+def _of_container(pod: Obj, status: Mapping[str, Any]) -> WaitingContainer | None:
     ends = (_mapping(_mapping(status.get(state)).get("terminated")) for state in ("state", "lastState"))
     said = next((end.get("message") for end in ends if end), None)
     line = said.partition("\n")[0] if isinstance(said, str) else ""
@@ -75,7 +75,7 @@ def _of_container(pod: Obj, status: Mapping[str, Any]) -> HeldUp | None:
     word, *options = line.removeprefix(_PREFIX).split(" ")[: _MOST_OPTIONS + 1]
     if word not in set(Cause) or not all(_OPTION.fullmatch(option) for option in options):
         return None
-    return HeldUp(Cause(word), name_of(pod), str(status.get("name")), tuple(options))
+    return WaitingContainer(Cause(word), name_of(pod), str(status.get("name")), tuple(options))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,10 +1,11 @@
-"""Who serves whom: the ConfigMap of per-node entries that the pods read, and which idle pods must read it again.
+"""The ConfigMap of per-node entries, which names the host that each DPU serves, and the idle pods that must read it
+again.
 
-A pod decides at its start: with an entry it serves that host, without one it idles. A pod that was there before its
-node's entry was first written is idle by that rule; its uid is recorded in the same write, so that after a crash it
-is still known to be harmless to delete. Every other pod on a node with an entry counts as serving.
+A pod decides at its start: with an entry it serves that host, without one it idles. A pod that ran before its node's
+entry was first written is therefore idle; its UID is recorded in the same write, so that after a crash it is still
+known to be harmless to delete. Every other pod on a node with an entry counts as serving.
 
-The ConfigMap is made here, without entries; they come and go under protection alone, see `drain.protection`.
+The ConfigMap is created here, without entries; only `drain.protection` adds and removes them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.names import ENV_OVERRIDES, IDLE_PODS_ANNOTATION, OVNKUBE_NODE_ENTRIES, UNSURE_PODS_ANNOTATION
 from dpunetop.domain.pairing.nearness import did_you_mean
 from dpunetop.domain.pairing.pairing import Pair, host_of
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.fieldsets import projection
 from dpunetop.kube.keys import CONFIGMAPS
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, new_object, uid_of
@@ -29,7 +31,7 @@ _OURS = "dpunetop-"
 
 
 class EntryWait(StrEnum):
-    """Why an entry is not as it was asked for."""
+    """Why an entry is not as requested."""
 
     HOST_NOT_CONFIGURED = "HostNotConfigured"
     PROTECTION_PENDING = "ProtectionPending"
@@ -42,12 +44,12 @@ class EntryWait(StrEnum):
 
 
 PASSING = (EntryWait.HOST_NOT_CONFIGURED, EntryWait.PROTECTION_PENDING)
-"""These pass by themselves; the earliest first."""
+"""Waits that pass by themselves, in the order in which they occur."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One node whose entry is not as it was asked for; `message` is one line that names the node."""
+    """One node whose entry is not as requested; `message` is one line that names the node."""
 
     node: str
     reason: EntryWait
@@ -56,7 +58,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class EntriesView:
-    """What the judgement looks at."""
+    """The facts by which the entries are judged."""
 
     pairs: Mapping[str, Pair]
     live: Obj | None
@@ -66,18 +68,18 @@ class EntriesView:
     pods: tuple[Obj, ...]
     """All pods of the DaemonSet."""
     nodes: frozenset[str] | None = None
-    """Names of infra's Nodes; None: whatever is asked for."""
+    """Names of infra's Nodes; None: every name counts as existing."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntriesState:
-    """How far the entries are, and which pods are to be deleted for them."""
+    """The verdict: the entries, those that wait, and the pods to delete for them."""
 
     data: Mapping[str, str]
     idle_pods: Mapping[str, str]
-    """Node to the uid of its idle pod."""
+    """Node to the UID of its idle pod."""
     restart: tuple[Obj, ...]
-    """Idle pods of nodes that have an entry now: to be deleted, with their uid."""
+    """Idle pods of nodes that have an entry now: to be deleted, each with its UID as precondition."""
     waiting: tuple[Waiting, ...]
 
 
@@ -87,9 +89,9 @@ def entries_of(live: Obj | None) -> Mapping[str, str]:
 
 
 def idle_pods(live: Obj | None) -> dict[str, str]:
-    """Node to the uid of the pod that was there before the node's entry.
+    """Node to the UID of the pod that ran before the node's entry was written.
 
-    Raises nothing: of a broken annotation no pod counts as idle.
+    Raises nothing: with a broken annotation no pod counts as idle.
     """
     try:
         found = json.loads(annotations_of(live).get(IDLE_PODS_ANNOTATION, "{}")) if live is not None else {}
@@ -101,21 +103,21 @@ def idle_pods(live: Obj | None) -> dict[str, str]:
 
 
 def render_idle_pods(idle: Mapping[str, str]) -> str | None:
-    """The text of the annotation; None: there is nothing to say."""
+    """The text of the annotation; None: there is no idle pod."""
     return json.dumps(dict(idle), sort_keys=True, separators=(",", ":")) if idle else None
 
 
 def idle_pods_left(live: Obj | None, pods: Iterable[Obj]) -> dict[str, str]:
-    """Those of `idle_pods` that no other pod has followed yet."""
+    """Those of `idle_pods` that no other pod has replaced yet."""
     uids: dict[str, set[str]] = {}
     for pod in pods:
         if not _has_ended(pod):
-            uids.setdefault(_node_of(pod), set()).add(uid_of(pod))
+            uids.setdefault(node_of(pod), set()).add(uid_of(pod))
     return {node: uid for node, uid in idle_pods(live).items() if not uids.get(node) or uid in uids[node]}
 
 
 def unsure_pods(live: Obj) -> frozenset[str]:
-    """UIDs of pods that were there when the ConfigMap was made: what they have read is unknown."""
+    """UIDs of pods that ran when the ConfigMap was created: what they have read is unknown."""
     return frozenset(annotations_of(live).get(UNSURE_PODS_ANNOTATION, "").split())
 
 
@@ -133,7 +135,7 @@ def overwritten(live: Obj | None) -> frozenset[str]:
 def serving_nodes(live: Obj | None, pods: Iterable[Obj]) -> frozenset[str]:
     """Nodes that have an entry and a pod that is not known to be idle."""
     entries, idle = entries_of(live), idle_pods(live)
-    nodes = ((_node_of(pod), pod) for pod in pods if not _has_ended(pod))
+    nodes = ((node_of(pod), pod) for pod in pods if not _has_ended(pod))
     return frozenset(node for node, pod in nodes if node in entries and idle.get(node) != uid_of(pod))
 
 
@@ -142,8 +144,8 @@ def entries_config_map(
 ) -> dict[str, Any]:
     """The desired ConfigMap, canonical for server-side apply.
 
-    Guarantees: takes no entry away and adds none; keeps every field that `field_manager` owns. One that was
-        deleted is made again with the uids of the pods that are there, which count as serving.
+    Guarantees: removes no entry and adds none; keeps every field that `field_manager` owns. One that was deleted is
+        created again with the UIDs of the pods that run, which count as serving.
     """
     desired = owner.mark(new_object(CONFIGMAPS, namespace, OVNKUBE_NODE_ENTRIES))
     if live is None:
@@ -160,7 +162,7 @@ def entries_config_map(
 
 
 def judge_entries(view: EntriesView) -> EntriesState:
-    """Say how far the entries are from what is asked for, and which idle pods have yet to read theirs."""
+    """Compare the entries with those requested, and find the idle pods that have yet to read theirs."""
     data = entries_of(view.live)
     serving = serving_nodes(view.live, view.pods)
     found = (_waiting(view, pair, data.get(dpu), dpu in serving) for dpu, pair in sorted(view.pairs.items()))
@@ -169,7 +171,7 @@ def judge_entries(view: EntriesView) -> EntriesState:
     restart = (
         pod
         for pod in view.pods
-        if _node_of(pod) in data and left.get(_node_of(pod)) == uid_of(pod) and not is_terminating(pod)
+        if node_of(pod) in data and left.get(node_of(pod)) == uid_of(pod) and not is_terminating(pod)
     )
     return EntriesState(data, left, tuple(sorted(restart, key=name_of)), waiting)
 
@@ -194,7 +196,7 @@ def _waiting(view: EntriesView, pair: Pair, text: str | None, serves: bool) -> W
     if pair.dpu not in view.configured:
         words = f"{pair.dpu} gets its entry once its host configuration has arrived"
         return Waiting(pair.dpu, EntryWait.HOST_NOT_CONFIGURED, words)
-    if sum(_node_of(pod) == pair.dpu and not _has_ended(pod) and not is_terminating(pod) for pod in view.pods) > 1:
+    if sum(node_of(pod) == pair.dpu and not _has_ended(pod) and not is_terminating(pod) for pod in view.pods) > 1:
         words = f"{pair.dpu} gets its entry once only one ovnkube-node pod is left there"
         return Waiting(pair.dpu, EntryWait.SEVERAL_PODS, words)
     return Waiting(pair.dpu, EntryWait.PROTECTION_PENDING, f"{pair.dpu} gets its entry once it is protected")
@@ -212,10 +214,6 @@ def _outdated(pair: Pair, host: str, serves: bool) -> Waiting:
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:
     return str(entry.get("manager", "")).startswith(_OURS)
-
-
-def _node_of(pod: Obj) -> str:
-    return str(at(pod, "spec", "nodeName") or "")
 
 
 def _has_ended(pod: Obj) -> bool:

@@ -1,8 +1,8 @@
 """Entries of the ConfigMap `env-overrides`: what a person writes for one DPU, parsed strictly and rendered again.
 
-The values reach a privileged pod. So the grammar is narrow, the keys are a closed list, and what pods read is only
-ever what `render_entry` wrote. A bad entry affects its own node only. The ConfigMap has a
-namesake in OpenShift, with keys that are not names of Nodes (`_master`): those are ignored.
+The values reach a privileged pod. So the grammar is narrow, the keys are a closed list, and pods read only text that
+`render_entry` wrote. A bad entry affects its own node only. The ConfigMap has a namesake in OpenShift, with keys that
+are not names of Nodes (`_master`): those are ignored.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class NodeEntry:
 
 @dataclass(frozen=True, slots=True)
 class HostlessEntry:
-    """Settings alone: which host it is must be said by the annotation of the DPU's Node."""
+    """Settings alone: the annotation of the DPU's Node has to name the host."""
 
     tuning: Tuning
 
 
 @dataclass(frozen=True, slots=True)
 class EntryRejected:
-    """An entry that is not taken. `message` is one line that names the node and the line, and says what to change."""
+    """An entry that is refused. `message` is one line that names the node and the line, and says what to change."""
 
     node: str
     message: str
 
 
 Wish = NodeEntry | HostlessEntry | EntryRejected
-"""What the entry of one DPU asks for."""
+"""The parsed entry of one DPU."""
 
 
 def parse_entries(config_map_data: Mapping[str, str]) -> Mapping[str, Wish]:
@@ -65,7 +65,7 @@ def parse_entries(config_map_data: Mapping[str, str]) -> Mapping[str, Wish]:
 
 
 def nobodys_keys(config_map_data: Mapping[str, str]) -> list[str]:
-    """The keys that `parse_entries` leaves out, sorted."""
+    """The keys that `parse_entries` ignores, sorted."""
     return sorted(key for key in config_map_data if not is_node_name(key))
 
 
@@ -142,7 +142,7 @@ def _host(number: int, value: str) -> str:
 
 
 def _advice(line: str) -> str:
-    """What to change in a line: whatever habit of another language it shows, else the form that is wanted."""
+    """What to change in a line: the habit of another language that it shows, else the expected form."""
     key, equals, value = line.partition("=")
     name = key.split()[-1] if key.split() else ""
     habits = {

@@ -13,7 +13,7 @@ _LONGEST = 80
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)` with the names of `known` that are like `name`; empty: none is.
+    """` (did you mean …?)` with the names of `known` that resemble `name`; empty: none does.
 
     Guarantees: bounded work: it compares few names, and few characters of each.
     """

@@ -1,6 +1,6 @@
-"""Every condition type and every reason that a condition or an Event bears: what it says, how grave it is, what to do.
+"""Every condition type and every reason of a condition or an Event: its meaning, its gravity, and the next step.
 
-`docs/reasons.md` is generated from here. A reason that is not here, or that nothing emits, fails a test.
+`docs/reasons.md` is generated from here. A reason that is missing here, or that nothing emits, fails a test.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from dpunetop.domain.names import READY_CONDITION
 from dpunetop.domain.reasons.rows import ACTION, GOOD, PASSING, WAITING, Rows
+from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Emit
@@ -56,7 +57,8 @@ CONDITIONS: Mapping[str, ConditionType] = {
     FEATURE_PARITY: ConditionType("the DPUs follow every setting of the tenant", counts=False),
     READY: ConditionType("all conditions that count are True", counts=False),
 }
-"""All condition types, in the order in which `Ready` reports what is wrong: a later one may follow from an earlier."""
+"""All condition types, in the order in which `Ready` reports them: a failure of an earlier one may cause that of a
+later one."""
 
 DPU_NODE_CONDITIONS: Mapping[str, str] = {
     PAIRED: "a host is validly named for the DPU",
@@ -66,18 +68,18 @@ DPU_NODE_CONDITIONS: Mapping[str, str] = {
     CREDENTIAL_CURRENT: "the tenant accepts the credential that the DPU's pods hold",
     DRAIN_ALLOWED: "the DPU may be drained now: its host is drained, or it serves none",
 }
-"""All condition types of a DpuNode, each with when it is True. What was not looked at is Unknown."""
+"""All condition types of a DpuNode, each with when it is True. It is Unknown if it was not looked at."""
 
 
 class Gravity(Enum):
-    """What a reason asks of its reader."""
+    """How grave a reason is, and whether a person has to act."""
 
     GOOD = auto()
     """Nothing is wrong."""
     PASSING = auto()
-    """It takes time and then becomes good by itself; a summary does not repeat it."""
+    """It becomes good by itself after some time; a summary does not repeat it."""
     WAITING = auto()
-    """It waits for something else; it is reported, and nobody has to act."""
+    """It waits for something else; it is reported, and no person has to act."""
     ACTION = auto()
     """A person has to act."""
 
@@ -93,7 +95,7 @@ class Meaning:
 
     gravity: Gravity
     says: str
-    """What the message states, without the names of objects in it."""
+    """The statement of the message, without names of objects."""
     next_step: str
     """A command, or where to look."""
 
@@ -112,12 +114,39 @@ REASONS: Mapping[str, Meaning] = {
 }
 """All reasons of the operator. Those of an API server, such as Forbidden, are not in it."""
 
-_OF_A_SERVER = Meaning(Gravity.ACTION, "the server's answer", "do what the server's answer in the message asks for")
+REQUEST_FAILED: Final = "RequestFailed"
+_OF_BOTH = frozenset({"Expired", "InternalError", "Invalid", "NotFound", "Timeout"})
+"""Reasons of the operator that the API has too; each asks a person to act."""
+_RIGHTS = "deploy/dpunetop.yaml and deploy/tenant-namespace.yaml in infra, deploy/tenant-rights.yaml in the tenant"
+_OF_SERVERS: Mapping[str, str] = {
+    "Conflict": "wait; if it stays, see which other writer the message names",
+    "Forbidden": f"give the operator its rights again: {_RIGHTS}; `kubectl dpu doctor` names what is missing",
+    "ServiceUnavailable": "see whether the API server, or the webhook that the message names, is up",
+    "TooManyRequests": "wait; if it stays, look at the load of the API server, and at its priority and fairness",
+    "Unauthorized": "put a good kubeconfig into the Secret; `kubectl dpu doctor` says which has ended",
+}
+"""The next step of what API servers answer in words of their own."""
+_OF_ANY_SERVER = "do what the server's answer in the message asks for"
 
 
 def meaning(reason: str) -> Meaning:
-    """The row of a reason; a reason that is not in the table comes from a server, and a person has to act."""
-    return REASONS.get(reason, _OF_A_SERVER)
+    """The row of a reason; one that is not in the table comes from a server, and a person has to act."""
+    of_a_server = Meaning(Gravity.ACTION, "the server's answer", _OF_SERVERS.get(reason, _OF_ANY_SERVER))
+    return REASONS.get(reason, of_a_server)
+
+
+def server_reason(reason: str) -> str:
+    """The reason of a server's answer, for a condition of ours.
+
+    Guarantees: never a reason of the operator's own: the gravity follows from the reason, so a tenant that refuses a
+        request as `Progressing` would look like one that progresses.
+    """
+    return REQUEST_FAILED if reason in REASONS and reason not in _OF_BOTH else reason
+
+
+def reason_of(error: ApiError) -> str:
+    """The reason of a condition about an error; of a failed connection it is one of the operator's own."""
+    return error.reason if isinstance(error, Unreachable) else server_reason(error.reason)
 
 
 def event(cluster: str, resource: Resource, regarding: Obj, reason: str, note: str) -> Emit:

@@ -1,6 +1,6 @@
-"""The rows of the table of reasons: what the message says, and what to do next.
+"""The rows of the table of reasons: the statement of the message, and the next step.
 
-A row that is one text has the next step that is usual for its gravity.
+A row that is a single text has the default next step of its gravity.
 """
 
 from __future__ import annotations
@@ -10,10 +10,6 @@ from collections.abc import Mapping
 Rows = Mapping[str, str | tuple[str, str]]
 
 GOOD: Rows = {
-    "AddressRefused": (
-        "the kubeconfig names an address that the operator never connects to",
-        "add the address to --tenant-allowed-cidrs, if it is a tenant's",
-    ),
     "AllProtected": "every pair is protected, and no drain runs",
     "AllReady": "every condition that counts is True",
     "Answered": "the tenant's API server answers",
@@ -26,7 +22,7 @@ GOOD: Rows = {
     "Followed": "every setting of the tenant is followed",
     "Guarded": "the DPU's budget is closed and its blocker Ready; its drain begins with that of its host",
     "HostDrained": "the host is drained; the budget is open, or is opened next",
-    "HostLetGo": "the DPU serves the host no more; the host is drained or gone",
+    "HostLetGo": "the DPU no longer serves the host, which is drained or gone",
     "HostSchedulable": "a host that was left cordoned is schedulable again",
     "Idle": "no drain of the DPU is wanted",
     "Interconnect": "each node of the tenant has OVN databases of its own zone",
@@ -49,7 +45,7 @@ PASSING: Rows = {
     "NotObserved": "the machine-config operator has not looked at the newest pool yet",
     "NotRendered": "the machine-config operator has not rendered the pool yet",
     "Progressing": "what is being created or observed, and how far it is",
-    "Protecting": "pairs come under protection",
+    "Protecting": "some pairs are not protected yet",
     "ProtectionPending": "the DPU's entry waits for its drain blocker",
     "RollingOut": "the pool, or the DaemonSet, is being rolled out, and how far it is",
     "SeveralPods": "an old pod of ovnkube-node still runs on the DPU beside the new one",
@@ -130,7 +126,15 @@ WAITING: Rows = {
 }
 """It waits for something else."""
 ACTION: Rows = {
-    "Aborted": ("the drain was aborted; the DPU is still cordoned", "uncordon the DPU; nothing begins before"),
+    "Aborted": ("the drain was aborted; the DPU is still cordoned", "uncordon the DPU; no drain begins before"),
+    "AddressRefused": (
+        "the kubeconfig names an address that the operator never connects to",
+        "add the address to --tenant-allowed-cidrs, if it is a tenant's",
+    ),
+    "ApiRemoved": (
+        "infra no longer serves the MachineConfig API, although DPUs run its configuration; McpReady does not count",
+        "install the machine-config operator in infra again, with its CustomResourceDefinitions",
+    ),
     "BadAnswer": (
         "the server's answer is not one of the Kubernetes API",
         "see which server answers at the address of the kubeconfig",
@@ -143,6 +147,14 @@ ACTION: Rows = {
         "the watch cache and the API server disagree for more than 10 s",
         "nothing at once: all is listed again after 30 s; look at the load of the API servers if it stays",
     ),
+    "CertificateExpired": (
+        "which certificate of the tenant's databases ended, and when",
+        "have the tenant's cluster network operator renew it: `oc describe co network` there says what keeps it",
+    ),
+    "CertificateExpiresSoon": (
+        "which certificate of the tenant's databases ends within seven days, and when",
+        "have the tenant's cluster network operator renew it: `oc describe co network` there says what keeps it",
+    ),
     "CordonLimitReached": (
         "spec.unplanned.maxHosts hosts are cordoned already",
         "repair the DPU; cordon the host yourself, or raise spec.unplanned.maxHosts",
@@ -152,8 +164,12 @@ ACTION: Rows = {
         "put a new kubeconfig into the Secret that the message names",
     ),
     "CredentialShortLived": (
-        "the minted token lives for a shorter time than an operator may be down",
-        "raise the longest life of ServiceAccount tokens in the tenant",
+        "the minted token expires sooner than an operator may be down",
+        "raise the longest lifetime of ServiceAccount tokens in the tenant (--service-account-max-token-expiration)",
+    ),
+    "DNS": (
+        "the name of the tenant's API server is not resolved",
+        "correct the server in the kubeconfig, or add its name to infra's DNS",
     ),
     "DpuAbsent": (
         "an entry names a DPU that infra has no Node of",
@@ -201,18 +217,18 @@ ACTION: Rows = {
         "see the conditions of the object, and the operator's log",
     ),
     "EventsRefused": (
-        "which right the operator lacked to write Events; what happened before was not told",
+        "which right the operator lacked to write Events; earlier Events are missing",
         "apply the operator's roles again",
     ),
     "Expired": ("when the credential ended", "put a new kubeconfig into the Secret that the message names"),
-    "Failed": ("why the host could not be drained", "read the message"),
+    "Failed": ("why the host could not be drained", "do what the message says; the drain is tried again"),
     "FeatureParityDiffers": (
         "which settings of the tenant the DPUs do not follow",
-        "read which settings of the tenant its DPUs do not follow",
+        "see FeatureParity; change the setting in the tenant, or accept the difference",
     ),
     "FeatureParityUnknown": (
         "which settings of the tenant the operator does not know",
-        "read which settings of the tenant are not known",
+        "see FeatureParity, and whether a newer release of the operator knows the setting",
     ),
     "ForeignMaintenance": (
         "a NodeMaintenance of the host exists that is not the operator's",
@@ -222,7 +238,7 @@ ACTION: Rows = {
         "the end of the maintenance takes longer than its limit",
         "look at the node maintenance operator, and at who keeps the host cordoned",
     ),
-    "Held": ("what holds the drain", "read the message"),
+    "Held": ("what holds the drain", "do what the message says"),
     "HeldByAnnotation": (
         "the annotation `hold` holds the drain",
         "take the annotation dpu.openshift.io/drain off the DPU's Node",
@@ -236,7 +252,7 @@ ACTION: Rows = {
         "repair the DPU; the host becomes schedulable on proof of its network",
     ),
     "HostCutOff": (
-        "the DPU serves the host no more, and the host is not known to be drained",
+        "the DPU no longer serves the host, which is not known to be drained",
         "drain the host, or have it served again",
     ),
     "HostDrainOverdue": (
@@ -283,10 +299,13 @@ ACTION: Rows = {
     "ImageSkew": ("the image and the tenant are of different releases", "set spec.image to the tenant's release"),
     "InfraForbidden": ("which right the operator lacks in infra", "apply the operator's manifests again"),
     "InfraSuspect": (
-        "so many DPUs fail at once that infra itself may fail; no host is cordoned",
+        "so many DPUs fail at once that infra itself is suspected; no host is cordoned",
         "look at infra's API server and Nodes",
     ),
-    "InternalError": ("the operator met a bug; it tries again", "look at the operator's log and report it"),
+    "InternalError": (
+        "the operator met a bug and tries again, or a server answers so: the message says which",
+        "of the operator, look at its log and report it; of a server, look at its log and its admission webhooks",
+    ),
     "Invalid": ("which object of the tenant is not valid, and why", "correct the object that the message names"),
     "InvalidKubeconfig": (
         "which member of the kubeconfig is refused, and why",
@@ -334,7 +353,10 @@ ACTION: Rows = {
         "delete the DpuClusterConfig or have its namespace served",
     ),
     "NoImage": ("no image of OVN-Kubernetes is known", "set spec.image or OVNKUBE_IMAGE"),
-    "NoKubeconfig": ("no kubeconfig has worked yet", "create the Secret that spec.kubeConfigFile names"),
+    "NoKubeconfig": (
+        "no kubeconfig has worked yet",
+        "see CredentialsValid and TenantReachable; spec.kubeConfigFile has to name a Secret with one that works",
+    ),
     "NoMachines": ("the pool has no machines", "label the DPU Nodes as spec.nodeSelector asks"),
     "NoMasterAddress": ("the pods ovnkube-master have no addresses", "look at the ovnkube-master pods of the tenant"),
     "NoMasters": ("the tenant has no pods ovnkube-master", "look at the ovnkube-master pods of the tenant"),
@@ -359,8 +381,8 @@ ACTION: Rows = {
         "start ovnkube-identity with --extra-allowed-user, as the message says",
     ),
     "NotFound": (
-        "which object of the tenant does not exist",
-        "see that the object which the message names exists in the tenant",
+        "which object, or API of a server, does not exist",
+        "see that the object or API which the message names exists",
     ),
     "NotOurs": (
         "an object of the operator's name exists and is not the operator's",
@@ -401,7 +423,7 @@ ACTION: Rows = {
     ),
     "PodsNotRunning": (
         "which pod of ovnkube-node does not run, and why",
-        "see the image and the room of the pod that the message names",
+        "see whether the image of the pod can be pulled, and whether its node has room",
     ),
     "PoolDegraded": (
         "the pool is degraded, in the machine-config operator's words",
@@ -424,6 +446,10 @@ ACTION: Rows = {
         "the DPU is back and stays cordoned for longer than its limit",
         "see why the machine-config operator does not uncordon the DPU",
     ),
+    "Refused": (
+        "nothing listens at the address of the tenant's API server",
+        "see whether the tenant's API server is up, and whether the kubeconfig names its address",
+    ),
     "RemovalPending": (
         "the DPU is not paired with its host any more, and serves it until the host is drained",
         "cordon the DPU; delete the Node of a card that was replaced",
@@ -433,6 +459,10 @@ ACTION: Rows = {
         "look at the server and its admission webhooks",
     ),
     "ReservedNamespace": ("the namespace belongs to infra's own network", "use a namespace of its own"),
+    "Reset": (
+        "the connection to the tenant's API server breaks off",
+        "see whether the tenant's API server is up, and what lies on the way to it",
+    ),
     "Revoked": (
         "the tenant rejects the credential of the DPU pods",
         "put a good kubeconfig into the Secret that the message names",
@@ -469,9 +499,17 @@ ACTION: Rows = {
         "apply deploy/tenant-rights.yaml in the tenant again",
     ),
     "TenantUnreachable": ("the tenant's API server does not answer", "repair the way to the tenant's API"),
+    "Timeout": (
+        "the tenant's API server does not answer in time",
+        "see whether the tenant's API server is up, and the way to it",
+    ),
     "TimeWentBack": (
         "an API server reports older data than before; drains wait until each is verified",
         "wait until every drain is checked; restart the operator after a restore",
+    ),
+    "TLS": (
+        "the server's certificate is not one that the kubeconfig trusts",
+        "see whether that certificate has ended, and whether the kubeconfig has its certificate authority",
     ),
     "TokenNotAccepted": (
         "the tenant does not accept the token that it has just given",
@@ -487,13 +525,16 @@ ACTION: Rows = {
     ),
     "TopologyUnconfirmed": ("the tenant's topology seems to change, and nothing confirms it", "set spec.topology"),
     "Unreachable": (
-        "no verified TLS connection to the tenant's API server comes about",
+        "no verified TLS connection to the tenant's API server can be made",
         "repair the way to the tenant's API",
     ),
     "VerifyingOverdue": (
         "the network is not proven within the limit; which signs are missing",
         "repair the DPU, or annotate its Node with dpu.openshift.io/drain=force:<bootID>",
     ),
-    "VersionNotSupported": ("the tenant's release is not supported", "see which releases of a tenant are supported"),
+    "VersionNotSupported": (
+        "the tenant's release is not supported",
+        "use a supported release in the tenant: docs/limits.md lists them",
+    ),
 }
 """A person has to act."""

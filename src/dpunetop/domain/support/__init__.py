@@ -1,1 +1,1 @@
-"""What may leave a cluster in a support archive: for each kind the fields that are listed, and text without secrets."""
+"""The content of a support archive: for each kind the listed fields, and text without secrets."""

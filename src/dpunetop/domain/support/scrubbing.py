@@ -1,4 +1,4 @@
-"""Text that nobody vouches for, without what looks like a secret: logs, messages, values of annotations."""
+"""Removes everything that looks like a secret from text of any origin: logs, messages, values of annotations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 _LEAST_VALUE, _LEAST_WORD = 8, 12
-"""Characters: what is shorter may well be in a log for another reason."""
+"""Characters: shorter texts occur in logs for other reasons."""
 _LONGEST_VALUE = 4096
 _MOST_KNOWN = 10_000
 _LONGEST_RUN = 31
 """Longer runs of letters and digits are tokens, keys or hashes, unless they are names."""
 _LONGEST_PART = 20
-"""Of a name between its dashes: longer is no word, and no hash that Kubernetes puts behind one."""
+"""Of a name between its dashes: a longer part is no word, and no hash that Kubernetes appends."""
 _WORD = re.compile(r"[A-Za-z0-9+/_.~-]+")
 _LETTERS = re.compile(r"[A-Za-z./-]+")
 _NAME = re.compile(r"[a-z0-9/_.-]+")
@@ -34,18 +34,18 @@ _PARTS_OF_A_FILE = str.maketrans(dict.fromkeys("\"',{}[]", " "))
 
 
 class Scrubber:
-    """Takes secrets out of text: those that are known, wherever they stand, and whatever has the look of one.
+    """Removes secrets from text: known ones, wherever they occur, and everything that looks like one.
 
-    Guarantees: what it puts in their place says how much was there, and nothing else; takes time in proportion to the
-        text, whatever stands in it.
+    Guarantees: the replacement says how long the secret was, and nothing else; the time is linear in the text, whatever
+        its content.
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        """`known` are values of Secrets: each, and each word of it that is no name, is taken out of every text, also in
+        """`known` are values of Secrets: each, and each word of it that is no name, is removed from every text, also in
         base64."""
         words = {word for value in known for word in _words(value)}
         forms = words | {_encoded(word) for word in words}
-        self._known = sorted(forms, key=len, reverse=True)[:_MOST_KNOWN]  # one that holds another goes whole
+        self._known = sorted(forms, key=len, reverse=True)[:_MOST_KNOWN]  # a longer one first, which may hold another
 
     def text(self, text: str) -> str:
         """The text without secrets."""
@@ -69,17 +69,17 @@ class Scrubber:
 
 
 def size_of(text: object) -> str:
-    """What is shown in place of a text."""
+    """The placeholder for a text."""
     return f"<{len(str(text))} characters>"
 
 
 def as_text(value: object) -> str:
-    """A document as it is put into an archive."""
+    """A document as it is written into an archive."""
     return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=True, default=str) + "\n"
 
 
 def _without_pem(text: str) -> Iterator[str]:
-    """Blocks of PEM go whole, also those that are cut off."""
+    """PEM blocks are removed whole, also those that are cut off."""
     at = 0
     while (start := text.find(_PEM_BEGINS, at)) >= 0:
         yield text[at:start]
@@ -91,11 +91,11 @@ def _without_pem(text: str) -> Iterator[str]:
 
 
 def _without_secrets(text: str) -> Iterator[str]:
-    """Word by word; what stands between two words tells whether the first is the name of the second."""
+    """Word by word; the text between two words tells whether the first is the name of the second."""
     at, name = 0, ""
     for word in _WORD.finditer(text):
         if word.start() < at:
-            continue  # within a value that is gone already
+            continue  # within a value that is removed already
         between = text[at : word.start()]
         end = _end_of_secret(text, word, name, between)
         yield between
@@ -109,7 +109,7 @@ def _gone(text: str) -> str:
 
 
 def _end_of_secret(text: str, word: re.Match[str], name: str, between: str) -> int | None:
-    """Where a secret ends that begins with this word; None: it begins none."""
+    """The end of the secret that begins with this word; None: none begins."""
     bare = between.translate(_NO_QUOTES).strip()
     if bare in _SEPARATORS and _is_secret_name(name) and not _is_size(text, word):
         return _end_of_value(text, word.start(), between)
@@ -137,7 +137,7 @@ def _is_size(text: str, word: re.Match[str]) -> bool:
 
 
 def _end_of_value(text: str, start: int, between: str) -> int:
-    """Of a value in quotes the closing one, else the first character that ends a word of anything."""
+    """The end of a value: its closing quote, else the first character that ends any word."""
     quote = next((each for each in reversed(between) if each in "\"'"), "")
     limit = min(len(text), start + _LONGEST_VALUE)
     if quote and between.rstrip().endswith(quote):
@@ -147,7 +147,7 @@ def _end_of_value(text: str, start: int, between: str) -> int:
 
 
 def _end_of_user(text: str, start: int) -> int | None:
-    """Of what stands before the `@` of a URL."""
+    """The end of the user part of a URL, before its `@`."""
     for at in range(start, min(len(text), start + 200)):
         if text[at] == "@":
             return at
@@ -157,7 +157,7 @@ def _end_of_user(text: str, start: int) -> int | None:
 
 
 def _has_a_run(word: str, before: str) -> bool:
-    """Whether a word holds a run as tokens and keys have them: not a digest, a UID or a name."""
+    """Whether a word contains a long run, as in tokens and keys, that is no digest, UID or name."""
     if word.startswith(("eyJ", "ewo")) and "." in word:
         return True
     if before.endswith(("sha256:", "sha512:")) and _HEX.fullmatch(word):
@@ -173,8 +173,8 @@ def _is_name(text: str) -> bool:
 
 
 def _words(value: str) -> Iterator[str]:
-    """A value of a Secret, what stands in it under a name such as `token`, and its words that are no names: of a
-    kubeconfig neither where its server is nor what its parts are called."""
+    """A value of a Secret, each value in it under a name such as `token`, and its words that are no names. Of a
+    kubeconfig neither the server's address nor the names of its parts."""
     if _LEAST_VALUE <= len(value.strip()) <= _LONGEST_VALUE:
         yield value.strip()
     name = ""
@@ -184,7 +184,7 @@ def _words(value: str) -> Iterator[str]:
         if is_named or (len(bare) >= _LEAST_WORD and "://" not in bare and not _is_name(bare)):
             yield bare
             yield from _decoded(bare)
-        name = bare or name  # a colon alone parts a name from its value
+        name = bare or name  # only a colon separates a name from its value
 
 
 def _decoded(word: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
-"""What is shown of each kind of object: members that are listed here, and of everything else how much there is.
+"""The members of each kind of object that an archive shows; of every other member only its size.
 
-A member that is not listed does not get into the archive, whoever put it there: the content of Secrets, last-applied
-annotations, scripts and variables that nobody here knows.
+A member that is not listed never gets into the archive: the content of Secrets, last-applied annotations, scripts and
+unknown variables.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CONTAINER = ("name", "image", "resources", "securityContext", "ports", "imagePu
 
 
 def shown(obj: Obj) -> dict[str, Any]:
-    """What is shown of an object, by its kind."""
+    """The members of an object that are shown, by its kind."""
     kind = str(obj.get("kind"))
     body = _BODIES.get(kind, _nothing)(obj)
     return {"apiVersion": obj.get("apiVersion"), "kind": kind, "metadata": _metadata(obj), **body}
@@ -87,7 +87,7 @@ def _secret(obj: Obj) -> dict[str, Any]:
 
 
 def _whole(obj: Obj) -> dict[str, Any]:
-    """Of a kind whose schema, ours or Kubernetes', has no place for a secret."""
+    """All members of a kind whose schema, ours or Kubernetes', has no place for a secret."""
     return _picked(obj, ("spec", "status"))
 
 
@@ -96,7 +96,7 @@ def _rights(obj: Obj) -> dict[str, Any]:
 
 
 def _definition(obj: Obj) -> dict[str, Any]:
-    """Which versions there are; what their schemas say is known by the release."""
+    """The versions only; their schemas follow from the release."""
     versions = [_picked(each, ("name", "served", "storage")) for each in mappings(at(obj, "spec", "versions"))]
     status = _picked(obj.get("status"), ("conditions", "storedVersions"))
     return {"spec": {**_picked(obj.get("spec"), ("scope", "names")), "versions": versions}, "status": status}
@@ -181,7 +181,7 @@ def _unread(_: str, text: str) -> object:
 
 
 def _entry(node: str, text: str) -> object:
-    """As it was understood; what was not is not shown, because anything may stand there."""
+    """The parsed entry; one that is rejected is not shown, because it may have any content."""
     match parse_entry(node, text):
         case NodeEntry(host, tuning):
             return {names.TENANT_NODE_ENV: host, **dict(tuning)}
@@ -229,6 +229,6 @@ _BODIES: Mapping[str, Callable[[Obj], dict[str, Any]]] = {
     "ServiceAccount": _nothing,
     "MachineConfig": _nothing,
 }
-"""What is shown beside the metadata; of a kind that is not listed, nothing."""
+"""The members shown beside the metadata; of a kind that is not listed, none."""
 KINDS: Final = frozenset(_BODIES)
-"""The kinds of which it was decided what is shown."""
+"""The kinds whose shown members are listed here."""

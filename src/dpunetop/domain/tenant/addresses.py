@@ -1,5 +1,5 @@
-"""Where no tenant's API server is looked for: one table of networks, with why for each, and all the ways in which an
-IPv6 address leads to an IPv4 one."""
+"""Addresses at which no tenant's API server may be: one table of networks with a reason for each, and all forms of IPv6
+addresses that lead to an IPv4 one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 METADATA = "of a cloud's metadata service"
-"""Why: it hands out the credentials of the machine that asks."""
+"""Refused because it hands out the credentials of the machine that asks."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedNetwork:
-    """A network, and why no tenant is there, in words that go behind an address."""
+    """A network, and why no tenant may be there, in words that follow an address in a message."""
 
     network: Network
     why: str
@@ -69,7 +69,7 @@ _WORD = 0xFFFFFFFF
 
 
 def embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address may lead to, by whichever form."""
+    """The IPv4 addresses that an IPv6 address may lead to, in any of these forms."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     bits = int(address)
@@ -79,7 +79,7 @@ def embedded(address: Address) -> Iterator[ipaddress.IPv4Address]:
         yield ipaddress.IPv4Address((bits >> 80) & _WORD)
     if address in _TEREDO:
         yield ipaddress.IPv4Address((bits >> 64) & _WORD)  # the server
-        yield ipaddress.IPv4Address(~bits & _WORD)  # the client, with each bit turned round
+        yield ipaddress.IPv4Address(~bits & _WORD)  # the client, with each bit inverted
 
 
 def refused_address(address: str, allowed: Sequence[Network], denied: Sequence[Network] = ()) -> str | None:
@@ -108,7 +108,7 @@ def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
 
 
 def may_be_a_host(address: Address, allowed: Sequence[Network]) -> bool:
-    """Whether a machine of the tenant's may have the address as far as its kind says; `allowed` overrules that."""
+    """Whether an address of this kind may belong to a machine of the tenant; `allowed` overrules the table."""
     if any(address in network for network in allowed):
         return True
     return all(_why(candidate, NO_SERVERS) is None for candidate in (address, *embedded(address)))

@@ -1,15 +1,15 @@
-"""Until when a kubeconfig is good, as far as it says so itself, and from when on a person is to be warned."""
+"""The end of a kubeconfig's validity, as far as it shows one, and when a person is warned of it."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dpunetop.base.sensitive import Sensitive
-from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig
 from dpunetop.domain.tenant.pem import BadPem, certificates
 
 WARN_BEFORE = timedelta(days=7)
@@ -19,10 +19,12 @@ _LOOK_AGAIN = timedelta(hours=6)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """When a credential ends; `life` is how long it lives in all, None where it does not say since when."""
+    """When a credential ends; `life` is its whole lifetime, None where it does not say when it began."""
 
     at: datetime
     life: timedelta | None = None
+    of: str = ""
+    """Which part ends, as the kubeconfig names it; empty: the credential itself."""
 
     @property
     def warn_from(self) -> datetime:
@@ -31,27 +33,43 @@ class End:
 
     @property
     def text(self) -> str:
-        """As people read it."""
-        return self.at.isoformat().replace("+00:00", "Z")
+        """The end as messages show it."""
+        return self.at.isoformat().replace("+00:00", "Z") + (f" ({self.of})" if self.of else "")
 
     def pause(self, now: datetime) -> float | None:
-        """In how many seconds to look again because of time alone; None: nothing more comes."""
+        """Seconds until time alone changes the verdict; None: it does not change any more."""
         coming = [moment - now for moment in (self.warn_from, self.at) if moment > now]
         return min(min(coming), _LOOK_AGAIN).total_seconds() + 1.0 if coming else None
 
 
 def end_of(kubeconfig: TenantKubeconfig | None) -> End | None:
-    """When the credential of a kubeconfig ends: its client certificate, or its token if that is a JWT. None: it does
-    not say. The token is not verified: only its own server can tell whether it is true, and does when it is used."""
+    """When a kubeconfig stops working: the earliest end of its client certificate, of its token if that is a JWT, and
+    of the CA for the server. None: it does not say. The token is not verified here; its own server verifies it when it
+    is used."""
     if kubeconfig is None:
         return None
+    own, trust = _end_of_credential(kubeconfig), end_of_authority(kubeconfig.ca_pem)
+    if own is None and trust is not None:
+        return replace(trust, of=f"{trust.of}; it does not say until when its credential is good")
+    return min((end for end in (own, trust) if end is not None), key=lambda end: end.at, default=None)
+
+
+def _end_of_credential(kubeconfig: TenantKubeconfig) -> End | None:
     if kubeconfig.token is not None:
         return end_of_token(kubeconfig.token)
     return None if kubeconfig.client_cert_pem is None else end_of_certificate(kubeconfig.client_cert_pem)
 
 
+def end_of_authority(pem: str) -> End | None:
+    """When the last of these CAs expires; None: they cannot be read."""
+    try:
+        return End(certificates(pem.encode()).trusted_until, of="certificate-authority-data")
+    except BadPem:
+        return None
+
+
 def end_of_certificate(pem: str) -> End | None:
-    """When the first of these certificates ends; None: they cannot be read."""
+    """When the first of these certificates expires; None: they cannot be read."""
     try:
         return End(certificates(pem.encode()).not_after)
     except BadPem:

@@ -1,4 +1,4 @@
-"""Where infra's own servers, Services and pods are: no tenant's API server is looked for there."""
+"""The networks of infra's own servers, Services and pods: no tenant's API server may be there."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 
 from dpunetop.domain.tenant.addresses import Network
+from dpunetop.kube.compact import addresses_of
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.shapes import at, mappings
 
 
 def networks_of_services(service_cidrs: Iterable[Obj]) -> Iterator[Network]:
-    """What the ServiceCIDRs of infra say; Kubernetes has them from 1.33 on."""
+    """Networks of the ServiceCIDRs of infra; Kubernetes has them from 1.33 on."""
     return _networks(text for each in service_cidrs for text in _list(at(each, "spec", "cidrs")))
 
 
 def networks_of_openshift(configs: Iterable[Obj]) -> Iterator[Network]:
-    """Networks of pods and Services, from the Network of an OpenShift cluster; what is and what is to be."""
+    """Networks of pods and Services, from the spec and the status of an OpenShift cluster's Network."""
     return _networks(text for each in configs for part in ("spec", "status") for text in _said(at(each, part)))
 
 
 def networks_of_nodes(nodes: Iterable[Obj]) -> Iterator[Network]:
-    """What each Node says of its own: where it answers, and its part of the pods' network where it is given one."""
+    """The addresses of each Node, and its pod CIDRs where it has some."""
     for each in nodes:
         yield from _networks(_list(at(each, "spec", "podCIDRs")))
-        yield from _networks(address.get("address") for address in mappings(at(each, "status", "addresses")))
+        yield from _networks(addresses_of(each))
 
 
 def addresses_of_servers(slices: Iterable[Obj]) -> Iterator[Network]:
@@ -48,7 +49,7 @@ def _networks(texts: Iterable[object]) -> Iterator[Network]:
         try:
             yield ipaddress.ip_network(str(text), strict=False)
         except ValueError:
-            continue  # infra has said something that is no network: then nothing is in it
+            continue  # infra's text is not a network: nothing can be in it
 
 
 def _list(value: object) -> list[object]:

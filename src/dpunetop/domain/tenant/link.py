@@ -1,4 +1,5 @@
-"""Which credential to reach a tenant with, which cluster is accepted behind it, and what is said about the link."""
+"""The link to a tenant: which kubeconfig is used, which cluster is accepted behind it, and what its conditions
+report."""
 
 from __future__ import annotations
 
@@ -12,18 +13,13 @@ from typing import Any, assert_never
 
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, report
-from dpunetop.domain.clusterconfig.types import DpuClusterConfig
+from dpunetop.domain.clusterconfig.types import DpuClusterConfig, Proven
 from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.reasons import CREDENTIALS_VALID, TENANT_REACHABLE
 from dpunetop.domain.tenant.credentialend import end_of
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    TenantKubeconfig,
-    parse_kubeconfig,
-    parse_secret,
-    render_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, parse_secret
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, TenantKubeconfig, fingerprint, render_kubeconfig
 from dpunetop.domain.tenant.pem import BadPem, certificates
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA, SECRETS
@@ -35,7 +31,7 @@ ANSWERED = "Answered"
 """Reason of TenantReachable: the tenant is there, and refuses the credential."""
 TENANT_IS_INFRA, TENANT_SWAPPED = "TenantIsInfra", "TenantSwapped"
 ANOTHER_CLUSTER = frozenset({TENANT_IS_INFRA, TENANT_SWAPPED})
-"""Reasons of a cluster that answers under the tenant's kubeconfig, and must not be used in its place."""
+"""Reasons for a cluster that answers under the tenant's kubeconfig and must not be used."""
 _SHOWN = 5
 _RETRY_UNANSWERED_SECONDS = 3.0
 _RETRY_DENIED_SECONDS = 30.0
@@ -43,7 +39,7 @@ _RETRY_DENIED_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class KubeconfigChoice:
-    """The kubeconfig to use, and what is wrong with the one that was given.
+    """The kubeconfig to use, and the problem of the one that was given.
 
     Both None: the DpuClusterConfig asks for no tenant. `problem` beside a kubeconfig: an earlier one is still used.
     """
@@ -54,12 +50,14 @@ class KubeconfigChoice:
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """The tenant is engaged. `silent` says why it does not answer at the moment, None that it does."""
+    """The tenant is engaged. `silent` says why it does not answer now; None: it does."""
 
     tenant_uid: str
     silent: str | None
     root: str = ""
     """See `root_print`."""
+    fingerprint: str = ""
+    """Of the kubeconfig with which it was verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +93,9 @@ Attempt = Linked | TenantUnanswered | TenantDenied | WrongCluster | Unlinked
 
 
 @dataclass(frozen=True, slots=True)
-class Proven:
-    """Where a server, see `tenantkubeconfig.server_print`, has proved by TLS to be what a kubeconfig says."""
-
-    server: str
-    addresses: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class LinkView:
-    """All that the decision looks at. `attempt` is what came of the chosen kubeconfig, `kept` an older link that stays
-    in use because the new one did not come about. `stored` is our own Secret with the last kubeconfig that worked."""
+    """All that the decision looks at. `attempt` is the result of the chosen kubeconfig, `kept` an older link that stays
+    in use because the chosen one failed. `stored` is our own Secret with the last kubeconfig that worked."""
 
     config: DpuClusterConfig
     owner: Owner
@@ -114,37 +104,36 @@ class LinkView:
     kept: Linked | None
     stored: Obj | None
     field_manager: str
+    now: datetime
     strangers: tuple[str, ...] = ()
-    """Other DpuClusterConfigs whose cluster gives the same UID, and is not taken for the same tenant."""
+    """Other DpuClusterConfigs whose cluster gives the same UID and does not count as the same tenant."""
     address_trouble: str = ""
-    """What is wrong with the address that the tenant in use is at; empty: nothing."""
-    now: datetime | None = None
-    """None: no end of a credential is near."""
-    has_fallback: bool = False
-    """Whether the link that stays in use goes by another kubeconfig than the chosen one."""
+    """Why the address of the tenant in use is not good; empty: it is."""
     proven: Proven | None = None
-    """Where the tenant in use has proved who it is; None: nothing is known that the status does not say."""
+    """Where the tenant in use has proved its identity; None: no more is known than the status says."""
+    infra_uid: str = ""
+    """UID of infra's `kube-system`."""
 
 
 NO_LINK = TenantUnanswered(
     "Unreachable",
-    "no verified TLS connection to the server of the kubeconfig came about; the log "
+    "no verified TLS connection to the server of the kubeconfig could be made; the log "
     "of the operator says why, and so does this once --tenant-allowed-cidrs names its addresses",
 )
-"""The message about a failed connection to an unknown server: that it failed, and no more."""
+"""The message about a failed connection to an unknown server: it says that it failed, and no more."""
 _TELLING = frozenset({"Refused", "Timeout", "TLS", "Reset", "BadAnswer", "TooLarge"})
-"""Reasons of `Unreachable` from which one could read what is at an address."""
+"""Reasons of `Unreachable` that reveal what is at an address."""
 
 
 def told(failure: TenantUnanswered, may_tell: bool) -> TenantUnanswered:
-    """What may be said of a failed connection."""
+    """A failed connection, without the details that a namespace user may not see."""
     return failure if may_tell or failure.reason not in _TELLING else NO_LINK
 
 
 def root_print(anchor_pem: bytes) -> str:
-    """What tells one authority from another: of the public key of the certificate that a handshake was verified by.
+    """Identity of a CA: hash of the public key of the certificate that verified a handshake.
 
-    A UID is what a server says of itself; this is what it had to prove. Empty: it cannot be read.
+    A server can claim any UID; this it had to prove. Empty: it cannot be read.
     """
     try:
         return hashlib.sha256(certificates(anchor_pem).leaf_public_key).hexdigest()
@@ -173,7 +162,7 @@ def choose(config: DpuClusterConfig, given: Obj | None, stored: Obj | None, owne
 
 def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> WrongCluster | None:
     """Why the cluster whose `kube-system` has this UID must not be this tenant, or None."""
-    if _UID.fullmatch(uid) is None:  # it would be shown, and compared with what a person writes
+    if _UID.fullmatch(uid) is None:  # the UID is shown, and compared with what a person writes
         return WrongCluster("BadAnswer", "the tenant returns an invalid UID for its namespace kube-system")
     if uid == infra_uid:
         return WrongCluster(TENANT_IS_INFRA, "the kubeconfig leads to the infra cluster itself; give the tenant's")
@@ -187,23 +176,21 @@ def identity_problem(config: DpuClusterConfig, infra_uid: str, uid: str) -> Wron
 
 
 def plan_link(view: LinkView) -> Plan:
-    """Keep the last kubeconfig that worked, and say how the link stands."""
+    """Keep the last kubeconfig that worked, and report the state of the link."""
     if view.config.kubeconfig_secret is None:
-        return Plan(report(INFRA, view.config.live, (), view.field_manager))
+        return Plan(report(view.config.live, (), view.field_manager))
     steps = _good_kubeconfig(view)
     uid = view.attempt.tenant_uid if isinstance(view.attempt, Linked) else view.config.tenant_uid
     root = view.attempt.root if isinstance(view.attempt, Linked) else view.config.tenant_root
     said = (("tenantUID", uid), ("tenantRoot", root))
     members: dict[str, Any] = {name: text for name, text in said if text} | _remembered(view)
     conditions = (_credentials(view), _reachable(view))
-    return Plan((*steps, *report(INFRA, view.config.live, conditions, view.field_manager, **members)), _retry(view))
+    return Plan((*steps, *report(view.config.live, conditions, view.field_manager, **members)), _retry(view))
 
 
 def _remembered(view: LinkView) -> dict[str, Any]:
-    """For the next process: only the operator and infra's administrators write the status."""
-    config = view.config
-    known = Proven(config.tenant_server, config.tenant_addresses) if config.tenant_server else None
-    proven = view.proven or known
+    """Kept for the next process: only the operator and infra's administrators write the status."""
+    proven = view.proven or view.config.proven
     return {} if proven is None else {"tenantServer": proven.server, "tenantAddresses": list(proven.addresses)}
 
 
@@ -215,7 +202,7 @@ def _retry(view: LinkView) -> float | None:
             return _RETRY_DENIED_SECONDS
         case Linked():
             end = end_of(view.choice.kubeconfig)
-            return None if end is None or view.now is None else end.pause(view.now)
+            return None if end is None else end.pause(view.now)
         case Unlinked():
             return None
     assert_never(view.attempt)
@@ -247,17 +234,21 @@ def _secret(view: LinkView) -> str:
 
 
 def _what_stays(view: LinkView) -> str:
-    return ". The last good one stays in use" if view.has_fallback else ""
+    """Whether the link that stays in use has another kubeconfig than the chosen one."""
+    kubeconfig = view.choice.kubeconfig
+    if view.kept is None or kubeconfig is None or view.kept.fingerprint == fingerprint(kubeconfig):
+        return ""
+    return ". The last good one stays in use"
 
 
 def _verified(view: LinkView) -> Condition:
-    """It works now; until when, as far as it says so."""
+    """The kubeconfig works now; the message says until when, if it is known."""
     end, whose = end_of(view.choice.kubeconfig), f"the kubeconfig of {_secret(view)}"
     if end is None:
         return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is accepted; it does not say until when")
-    if view.now is not None and view.now >= end.at:
+    if view.now >= end.at:
         return _invalid("Expired", f"{whose} ended at {end.text}; put a new one into it")
-    if view.now is not None and view.now >= end.warn_from:
+    if view.now >= end.warn_from:
         words = f"{whose} ends soon, at {end.text}; put a new one into it before"
         return Condition(CREDENTIALS_VALID, "True", CREDENTIAL_EXPIRES_SOON, words)
     return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is good until {end.text}")
@@ -292,8 +283,8 @@ def _strangers(view: LinkView) -> str:
 
 
 def _good_kubeconfig(view: LinkView) -> tuple[Step, ...]:
-    """Our copy of the kubeconfig, rebuilt: what the pods' credential is made from, and what is left when the given one
-    goes bad. In teardown none is written any more."""
+    """Our rebuilt copy of the kubeconfig: the pods' credential is made from it, and it serves when the given one goes
+    bad. During teardown it is not written."""
     stored = view.stored
     verified = isinstance(view.attempt, Linked) and view.choice.problem is None
     writable = view.owner.owns(stored) and not (stored is not None and is_terminating(stored))

@@ -25,11 +25,11 @@ _CERTIFICATE = "CERTIFICATE"
 _KEY_END = "PRIVATE KEY"
 _ENCRYPTED = "ENCRYPTED"
 _PANIC = "PanicException"
-"""What a library in Rust raises where it meets a bug of its own; the type stands in no module to import it from."""
+"""The exception of a Rust library that meets a bug of its own; no module exports the type."""
 
 
 class BadPem(ValueError):
-    """What is wrong with a PEM text, in words that hold nothing of it."""
+    """The defect of a PEM text, in words that quote nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Certificates:
     """Canonical: only the blocks, each as the library writes it."""
     not_after: datetime
     """The earliest end of validity among them, UTC."""
+    trusted_until: datetime
+    """The latest end among them, UTC: a bundle of authorities serves as long as one of them does."""
     leaf_public_key: bytes
     """DER of the first one's public key."""
 
@@ -55,7 +57,7 @@ class PrivateKey:
 
 
 def certificates(pem: bytes) -> Certificates:
-    """Read the certificates. Whatever stands beside them is dropped: text, parameters of curves, a private key.
+    """Read the certificates. Everything else is dropped: text, parameters of curves, a private key.
 
     Raises: BadPem.
     Source: what `AppendCertsFromPEM` and `X509KeyPair` of Go do, and so client-go.
@@ -69,7 +71,7 @@ def certificates(pem: bytes) -> Certificates:
 
 
 def private_key(pem: bytes) -> PrivateKey:
-    """Read the one unencrypted private key. Whatever stands beside it is dropped, as with `certificates`.
+    """Read the one unencrypted private key. Everything else is dropped, as in `certificates`.
 
     Raises: BadPem.
     """
@@ -105,7 +107,7 @@ class _Block:
 
 
 def _blocks(pem: bytes) -> list[_Block]:
-    """Every block, in order; text around them may be of any characters, and says nothing."""
+    """Every block, in order; text around them may have any characters, and is ignored."""
     if len(pem) > PEM_LIMIT_BYTES:
         raise BadPem(f"is larger than {PEM_LIMIT_BYTES // 1024} KiB")
     text = pem.decode("latin-1")
@@ -124,9 +126,9 @@ def _blocks(pem: bytes) -> list[_Block]:
 
 @contextmanager
 def _readable(what: str) -> Iterator[None]:
-    """The one place where cryptography meets foreign text: whatever it raises means that it cannot read that.
+    """The one place where cryptography reads foreign text: any exception means that it cannot read it.
 
-    What it raises is no closed set (`InvalidVersion` is no ValueError, a panic no Exception), and grows by release.
+    Its exceptions are not a closed set (`InvalidVersion` is no ValueError, a panic no Exception), and grow by release.
     Raises: BadPem.
     """
     try:
@@ -153,4 +155,5 @@ def _summary(found: list[x509.Certificate]) -> Certificates:
         public = found[0].public_key().public_bytes(form.Encoding.DER, form.PublicFormat.SubjectPublicKeyInfo)
     with _readable("a certificate that cannot be read"):
         pem = "".join(certificate.public_bytes(form.Encoding.PEM).decode() for certificate in found)
-        return Certificates(pem, min(certificate.not_valid_after_utc for certificate in found), public)
+        ends = [certificate.not_valid_after_utc for certificate in found]
+        return Certificates(pem, min(ends), max(ends), public)

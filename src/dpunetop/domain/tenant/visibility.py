@@ -13,10 +13,10 @@ from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 
 
 class Obstacle(Enum):
-    """What stands between the operator and a tenant."""
+    """Why the operator cannot read a tenant."""
 
     NOT_ENGAGED = auto()
-    """There is no connection: no kubeconfig, or none that has been verified."""
+    """There is no connection: no kubeconfig, or none that is verified."""
     SWAPPED = auto()
     """The kubeconfig leads to another cluster than before, or to infra."""
     UNAUTHORIZED = auto()
@@ -28,7 +28,7 @@ class Obstacle(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """What the caches of the tenant show is what the tenant has."""
+    """The caches of the tenant show what the tenant has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Invisible:
 
 @dataclass(frozen=True, slots=True)
 class NotYet:
-    """The caches are not filled, and nothing says that they will not be: so begins each process."""
+    """The caches are not filled yet, and no error is known. Each process begins in this state."""
 
 
 Visibility = Visible | Invisible | NotYet
@@ -49,17 +49,17 @@ Visibility = Visible | Invisible | NotYet
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """Evidence: the tenant's caches gave no answer. `error` is what the tenant answers to reading it; None: no error is
-    known, because the tenant is not connected, or has not been asked."""
+    """Evidence: the tenant's caches gave no answer. `error` is the tenant's answer to a read; None: no error is known,
+    because the tenant is not connected, or has not been asked."""
 
     error: ApiError | None = None
 
 
 class Answer(Enum):
-    """What the last probe of a connected tenant met."""
+    """The result of the last probe of a connected tenant."""
 
     GOOD = auto()
-    """Also before the first probe: caches that are filled were filled by this connection."""
+    """Also before the first probe: this connection has filled the caches."""
     REFUSED = auto()
     NONE = auto()
 
@@ -74,9 +74,9 @@ class Probed:
 
 
 def visibility(config: DpuClusterConfig, evidence: Unread | Probed | None) -> Visibility:
-    """Judge by what was just met, and where that decides nothing, by what `TenantReachable` says of the link.
+    """Judge by the evidence of this pass, and where that decides nothing, by the condition `TenantReachable`.
 
-    `evidence` None: there is no connection, whatever the caches showed a moment ago.
+    `evidence` None: there is no connection, whatever the caches show.
     """
     match evidence:
         case None:

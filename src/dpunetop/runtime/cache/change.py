@@ -1,4 +1,4 @@
-"""What a store tells those who follow it."""
+"""The notifications that a store sends to its handlers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dpunetop.kube.meta import Obj
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object became another: `old` None says it is new, `new` None says it is gone.
+    """An object was added (`old` None), changed, or deleted (`new` None).
 
-    Guarantees: the uids may differ, because an object that was deleted and created anew may arrive as one change.
-        `final_state_unknown` says that the deletion was found by a list: `old` is the last state seen, not the last
-        there was.
+    Guarantees: the uids may differ, because a deletion and a recreation may arrive as one change.
+        `final_state_unknown`: a list found the deletion, so `old` is the last state seen, which may not be the final
+        one (DeletedFinalStateUnknown of client-go).
     """
 
     old: Obj | None
@@ -22,10 +22,10 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
-    """The store holds a complete list for the first time; the changes before this one were its content."""
+class Synced:
+    """The store has synced: it holds a complete list for the first time, whose objects were the changes before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Troubled:
-    """The store is not kept up to date for now; the informer knows why."""
+class NotCurrent:
+    """The store is not kept up to date now; `Informer.trouble` says why."""

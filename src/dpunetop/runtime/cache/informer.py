@@ -1,4 +1,4 @@
-"""A shared cache of one collection: one reflector, one store, many handlers."""
+"""The shared informer of one selection: one reflector, one store, many handlers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import ApiError
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.cache.change import Change, Filled, Troubled
+from dpunetop.runtime.cache.change import Change, NotCurrent, Synced
 from dpunetop.runtime.cache.history import History
-from dpunetop.runtime.cache.reflector import ListWatch, Reflector, TimeWentBack, Wake
+from dpunetop.runtime.cache.listwatch import TimeWentBack
+from dpunetop.runtime.cache.reflector import ListWatch, Reflector, Wake
 from dpunetop.runtime.cache.store import Feed, Indexer, Lister, Share, Store
 from dpunetop.runtime.cache.transform import Transform
 from dpunetop.runtime.metrics import InformerMetrics
@@ -22,26 +23,26 @@ Handler = Callable[[Change], None]
 
 
 class Absence(Enum):
-    """Why a cache does not show an object that was there in a known version."""
+    """Why a cache lacks an object that existed at a known resourceVersion."""
 
     GONE = auto()
-    """The cache has come past that version: the object was deleted."""
+    """The cache is past that version: the object was deleted."""
     BEHIND = auto()
-    """The cache has not come so far: the object is yet to be announced, be it deleted by now or not."""
+    """The cache is behind that version: it will still announce the object, or its deletion."""
     UNCERTAIN = auto()
-    """The cache is being read anew, or there is none."""
+    """The cache is being relisted, or there is none."""
 
 
 class Broken(ApiError):
-    """The informer met a bug, of which the log says more; it reads all anew."""
+    """The informer failed on a bug, see the log; it relists."""
 
 
 class Informer:
-    """A cache of what `selection` covers, and word of each change in it.
+    """A cache of the objects of `selection`, with handlers for their changes.
 
     Guarantees: a handler is called for one change at a time, in order, after the store and its indexes show it; per
-        object the states it sees are a subsequence of the server's. A change of nothing but the resourceVersion is
-        stored and not announced. Between lists nothing is repeated; a list announces only differences.
+        object the states it sees are a subsequence of the server's. A change of only the resourceVersion is stored and
+        not announced. No change is announced twice; a relist announces only differences.
     Threads: `step` by one thread at a time; everything else from any thread. Handlers run in that thread, or for the
         replay in the thread that adds them; they must be quick and must not block.
     """
@@ -63,8 +64,8 @@ class Informer:
         most_weight: int | None = None,
         share: Share = lambda obj: obj,
     ) -> None:
-        """`wake` is called when `step` is to be called again; `most_weight` is what the cache may weigh
-        (`jsonio.weigh`): a server that shows more is not followed."""
+        """`wake` asks for another `step`; a server whose objects together weigh more than `most_weight`
+        (`jsonio.weigh`) is refused."""
         self.selection = selection
         self._clock = clock
         self._metrics = metrics
@@ -94,12 +95,13 @@ class Informer:
 
     @property
     def lister(self) -> Lister:
-        """The reading half of the cache. What it says of absence counts only once `has_synced`."""
+        """The reading half of the cache. Before `has_synced`, a missing object means nothing."""
         return self._store.lister
 
     def look(self, namespace: str, name: str, version: int) -> Obj | Absence:
-        """The object there, or what its absence says of one that was there in `version`. Threads: any."""
-        reached = self._reflector.reached if self.has_synced() else None  # first: what comes meanwhile is found
+        """The object of that name, or why the cache lacks it although it existed at `version`. Threads: any."""
+        # Before the store is read, so that an object stored in between is found.
+        reached = self._reflector.reached if self.has_synced() else None
         found = self.lister.get(namespace, name)
         if found is not None:
             return found
@@ -108,9 +110,9 @@ class Informer:
         return Absence.GONE if reached >= version else Absence.BEHIND
 
     def step(self, stop: Stop) -> float | None:
-        """Bring the cache up to date as far as that goes without waiting; see `Reflector.step`.
+        """Update the cache as far as possible without blocking; see `Reflector.step`.
 
-        Guarantees: if it ends by an exception, those who follow are told `Broken`, and the next one begins anew.
+        Guarantees: if it raises, handlers get `Broken` as the trouble, and the next step relists.
         """
         has_ended = False
         try:
@@ -124,7 +126,7 @@ class Informer:
         return pause
 
     def hasten(self) -> None:
-        """The server is known to answer again: cut a pause short."""
+        """The server answers again: cut a pause short."""
         self._reflector.hasten()
 
     def has_synced(self) -> bool:
@@ -132,7 +134,7 @@ class Informer:
         return self._store.is_filled()
 
     def wait_synced(self, stop: Stop, timeout_seconds: float) -> bool:
-        """Wait until `has_synced` and the handlers added before were told all of it; say whether it is so."""
+        """Wait until `has_synced` and until earlier handlers have seen the whole list; return `has_synced`."""
         synced = stop.child()
         forget = self.add_handler(lambda _: None, synced.set)
         synced.wait(timeout_seconds)
@@ -142,8 +144,8 @@ class Informer:
 
     @property
     def trouble(self) -> ApiError | None:
-        """Why the cache is not being kept up to date; None while it is, or before anything went wrong. A list that is
-        not complete yet ends nothing."""
+        """Why the cache is not up to date; None while it is, or before the first failure. Only a complete list or a
+        watch event clears it."""
         with self._guard:
             return self._trouble
 
@@ -153,11 +155,10 @@ class Informer:
         on_synced: Callable[[], None] = lambda: None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> Callable[[], None]:
-        """Call `handler` for everything there is, then for each change; `on_synced` once, after the first complete
-        list; `on_trouble` when `trouble` has got another reason, or is over. Returns how to end that.
+        """Call `handler` for every object, then for each change; `on_synced` once, after the first complete list;
+        `on_trouble` when the reason of `trouble` changes or it ends. Returns the function that removes the handler.
 
-        Guarantees: no call is begun or under way once the returned function has returned, unless the handler itself
-            called it.
+        Guarantees: once that function has returned, no call is begun or running, unless the handler itself called it.
         """
         subscription = _Subscription(self._store.subscribe(), handler, on_synced, on_trouble)
         with self._guard:
@@ -171,7 +172,7 @@ class Informer:
         return lambda: self._remove(subscription)
 
     def close(self) -> None:
-        """Call no handler any more; to be used when no `step` follows, or but a last one."""
+        """Remove all handlers; call it when no further `step` follows, or only the last one."""
         with self._guard:
             self._closed = True
             subscriptions = self._subscriptions
@@ -189,7 +190,7 @@ class Informer:
             self._trouble = error
             subscriptions = self._subscriptions
         for subscription in subscriptions:
-            subscription.feed.append(Troubled())
+            subscription.feed.append(NotCurrent())
             subscription.drain()
 
     def _deliver(self, resource_version: str) -> None:
@@ -200,7 +201,7 @@ class Informer:
             subscriptions = self._subscriptions
         if was_troubled:
             for subscription in subscriptions:
-                subscription.feed.append(Troubled())
+                subscription.feed.append(NotCurrent())
         waiting = max((len(subscription.feed) for subscription in subscriptions), default=0)
         if not waiting:
             return
@@ -213,9 +214,9 @@ class Informer:
 
 
 class _Subscription:
-    """One handler and what it has still to be told.
+    """One handler and its pending notifications.
 
-    Guarantees: one call at a time and in order, whichever threads drain it; a thread that comes while another drains
+    Guarantees: one call at a time and in order, whichever threads drain it; a thread that finds another one draining
         may leave, because the other looks again before it ends.
     """
 
@@ -231,7 +232,7 @@ class _Subscription:
         self._closed = False
 
     def drain(self) -> None:
-        """Tell the handler all that waits, unless another thread is doing so."""
+        """Deliver all pending notifications, unless another thread is doing so."""
         while self._begin():
             try:
                 self._call_all()
@@ -239,7 +240,7 @@ class _Subscription:
                 self._end()
 
     def close(self) -> None:
-        """Begin no further call, and wait for the one under way unless it is ours."""
+        """Begin no further call, and wait for the running one unless this thread makes it."""
         with self._cond:
             self._closed = True
             while self._calling not in (None, threading.get_ident()):
@@ -260,9 +261,9 @@ class _Subscription:
     def _call_all(self) -> None:
         while self.feed and not self._closed:
             match self.feed.popleft():
-                case Filled():
+                case Synced():
                     self._on_synced()
-                case Troubled():
+                case NotCurrent():
                     self._on_trouble()
                 case change:
                     self._handler(change)

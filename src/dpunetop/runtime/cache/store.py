@@ -1,4 +1,4 @@
-"""The mirror of one collection, in two halves: one Writer, many readers."""
+"""The indexed store of one collection, in two halves: one Writer, many Listers."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpunetop.kube.meta import Obj, name_of, namespace_of, version_of
-from dpunetop.runtime.cache.change import Change, Filled, Troubled
+from dpunetop.runtime.cache.change import Change, NotCurrent, Synced
 
 Indexer = Callable[[Obj], Iterable[str]]
-"""Under which values an object is found. Pure; called without a lock."""
+"""Returns the index values of an object. Pure; called without a lock."""
 
 Place = tuple[str, str]
 """Namespace and name."""
 
 
 def place_of(obj: Obj) -> Place:
-    """Where an object is, in strings that all share who have equal ones."""
+    """Namespace and name of an object, as interned strings."""
     return sys.intern(namespace_of(obj)), sys.intern(name_of(obj))
 
 
 Share = Callable[[Obj], Obj]
-"""Gives an equal object that has in common with others what it can."""
+"""Returns an equal object that shares parts with others, see `Interner`."""
 
-Feed = deque[Change | Filled | Troubled]
-"""What happened to a store since it was subscribed to, in order; the subscriber takes from the left."""
+Feed = deque[Change | Synced | NotCurrent]
+"""The changes of a store since the subscription, in order; the subscriber takes from the left."""
 
 _Places = tuple[Place, ...] | dict[Place, None]
 _FEW = 4
@@ -39,8 +39,8 @@ _Objects = list[Obj]  # within Lister, `list` is its method
 @dataclass(slots=True)
 class _State:
     lock: threading.Lock = field(default_factory=threading.Lock)
-    # lock guards all below; the writer's thread alone changes `objects` and `indices`, so it may read them without.
-    # Invariant: `indices` holds what the indexers say of `objects`, and of nothing else.
+    # lock guards all below; only the writer's thread changes `objects` and `indices`, so it reads them without it.
+    # Invariant: `indices` holds the index values of `objects`, and no others.
     objects: dict[Place, Obj] = field(default_factory=dict)
     indices: dict[str, _Index] = field(default_factory=dict)
     filled: bool = False
@@ -50,9 +50,9 @@ class _State:
 class Store:
     """All objects of one collection, as last seen.
 
-    Guarantees: every query sees one state, before or after a change and never within; an index agrees with the
-        objects at all times; a feed gets each announced change once, in order, after readers see it.
-    Threads: `writer` one, everything else any. Objects are shared and must not be changed by anyone.
+    Guarantees: each query sees the state before or after a change, never between; an index always agrees with the
+        objects; a feed gets each announced change once, in order, after readers see it.
+    Threads: `writer` one, everything else any. Objects are shared and must not be changed.
     """
 
     def __init__(self, indexers: Mapping[str, Indexer] | None = None, share: Share = lambda obj: obj) -> None:
@@ -66,17 +66,17 @@ class Store:
             return f"<Store {len(state.objects)} objects{'' if state.filled else ', not filled'}>"
 
     def is_filled(self) -> bool:
-        """Whether a complete list has ever been stored. An unfilled store says nothing about absence."""
+        """Whether a complete list was ever stored. Before that, a missing object means nothing."""
         with self._state.lock:
             return self._state.filled
 
     def subscribe(self) -> Feed:
-        """A feed that begins with what is there now."""
+        """A feed that begins with the objects that are there now."""
         state = self._state
         with state.lock:
             feed: Feed = deque(Change(None, obj) for obj in state.objects.values())
             if state.filled:
-                feed.append(Filled())
+                feed.append(Synced())
             state.feeds.append(feed)
         return feed
 
@@ -126,11 +126,11 @@ class Writer:
             self._announce_locked(Change(last, None))
 
     def replace(self, objects: Mapping[Place, Obj]) -> None:
-        """Let `objects`, as `share` gave them, be the whole content, whatever the versions; the first time, the store
-        becomes filled.
+        """Replace the whole content by `objects` (as `share` gave them), whatever their versions; the first call fills
+        the store.
 
-        Guarantees: readers see all of it or nothing; what vanished is announced with its last known state, what is
-            unchanged is not announced.
+        Guarantees: readers see all of it or nothing; a vanished object is announced with its last known state, an
+            unchanged one is not announced.
         """
         changes = list(_differences(self._state.objects, objects))
         indices = {name: self._built(indexer, objects) for name, indexer in self._indexers.items()}
@@ -142,7 +142,7 @@ class Writer:
                 self._announce_locked(change)
             if not self._state.filled:
                 self._state.filled = True
-                self._announce_locked(Filled())
+                self._announce_locked(Synced())
 
     def _entries(self, obj: Obj | None) -> tuple[tuple[str, str], ...]:
         if obj is None or not self._indexers:
@@ -172,16 +172,16 @@ class Writer:
             index = self._state.indices[name]
             index[value] = _with(index.get(value, ()), place)
 
-    def _announce_locked(self, change: Change | Filled | None) -> None:
+    def _announce_locked(self, change: Change | Synced | None) -> None:
         if change is not None:
             for feed in self._state.feeds:
                 feed.append(change)
 
 
 class Lister:
-    """The half that reads.
+    """The reading half, as a Lister of client-go.
 
-    Guarantees: each answer is one state of the store; the objects are the store's own and must not be changed.
+    Guarantees: each result is one state of the store; the objects are the store's own and must not be changed.
     Threads: any.
     """
 
@@ -201,13 +201,13 @@ class Lister:
         return [obj for (where, _), obj in items if namespace is None or where == namespace]
 
     def by_index(self, index: str, value: str) -> _Objects:
-        """The objects that the indexer `index` puts under `value`. Raises: KeyError, where there is no such index."""
+        """The objects with that value in `index`. Raises: KeyError if there is no such index."""
         with self._state.lock:
             objects = self._state.objects
             return [objects[place] for place in self._state.indices[index].get(value, ())]
 
     def places(self, obj: Obj) -> Iterator[tuple[str, str]]:
-        """Under which value each indexer puts `obj`, be it in the store or not."""
+        """The index values of `obj`, whether or not it is in the store."""
         return ((name, value) for name, indexer in self._indexers.items() for value in indexer(obj))
 
 
@@ -238,7 +238,7 @@ def _differences(old: Mapping[Place, Obj], new: Mapping[Place, Obj]) -> Iterator
 
 
 def has_same_content(one: Any, other: Any) -> bool:
-    """Whether two values are equal; two that are nested too deeply to be compared are not."""
+    """Whether two values are equal; values nested too deep to compare count as different."""
     try:
         return bool(one == other)
     except RecursionError:
@@ -246,7 +246,7 @@ def has_same_content(one: Any, other: Any) -> bool:
 
 
 def _renewed(old: Obj | None, new: Obj) -> Obj | None:
-    """`old` at the version of `new`, if nothing else differs: so a beat costs no more than its version."""
+    """`old` at the resourceVersion of `new` if nothing else differs, so that a heartbeat costs no memory."""
     if old is None or old is new:
         return old
     renewed = {**old, "metadata": {**old["metadata"], "resourceVersion": version_of(new)}}

@@ -1,7 +1,7 @@
-"""What is cut off an object before it is stored, so that a cache costs what its readers need and no more.
+"""Transforms: what an object loses before it is stored, so that a cache holds only what its readers need.
 
-A transform has the only reference to a freshly decoded object: it may change and return it. It copes with any JSON
-beside well-formed metadata, since a tenant's server may be hostile.
+A transform has the only reference to a freshly decoded object, so it may change and return it. It accepts any JSON with
+well-formed metadata, since a tenant's server may be hostile.
 """
 
 from __future__ import annotations
@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from dpunetop.kube.compact import (
+    ADDRESSES,
+    BOOT_ID,
+    CONTAINER_IDS,
+    NODE_NAME,
+    addresses_of,
+    boot_of,
+    container_ids,
+    node_of,
+)
 from dpunetop.kube.fieldsets import BEFORE_FIRST_APPLY, OWNED, digested, projection
 from dpunetop.kube.meta import Obj
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
-_OfContainer = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 _NODE_METADATA = (
     "name",
@@ -25,8 +34,6 @@ _NODE_METADATA = (
     "managedFields",
 )
 
-_ADDRESSES = ("InternalIP", "ExternalIP")
-
 _IDENTITY = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
 _POD_METADATA = (*_IDENTITY, "labels")
 _MOST_OF_MESSAGE = 1024
@@ -36,8 +43,8 @@ _MANAGED = ("manager", "operation", "subresource", "apiVersion", "fieldsV1")  # 
 
 
 def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
-    """Keep of `managedFields` only the entries of managers whose name begins with `prefix`; beside one of these also
-    what was there before anybody applied, since that keeps what we give up."""
+    """Keep of `managedFields` only the entries of managers whose name begins with `prefix`, and beside one of these the
+    entry of BEFORE_FIRST_APPLY, which keeps fields that we release."""
 
     def strip(obj: dict[str, Any]) -> dict[str, Any]:
         _keep_own_fields(obj["metadata"], prefix)
@@ -47,27 +54,26 @@ def strip_foreign_managed_fields(prefix: str = "dpunetop-") -> Transform:
 
 
 def strip_node(prefix: str = "dpunetop-") -> Transform:
-    """Keep of a Node who it is, how it is marked, whether it is Ready and schedulable, its boot, where it
-    answers and which addresses its pods have.
+    """Keep of a Node its identity, labels and annotations, whether it is Ready and schedulable, its bootID, its
+    addresses and its pod CIDRs.
 
-    Guarantees: a beat of the kubelet changes nothing but the resourceVersion of what is kept.
+    Guarantees: a heartbeat of the kubelet changes only the resourceVersion of the kept object.
     """
 
     def strip(node: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = {key: node[key] for key in ("apiVersion", "kind") if key in node}
         kept["metadata"] = _node_metadata(node["metadata"], prefix)
         kept["spec"] = _only(_mapping(node.get("spec")), "unschedulable", "taints", "podCIDRs")
-        kept["status"] = _node_status(_mapping(node.get("status")))
+        kept["status"] = _node_status(node)
         return kept
 
     return strip
 
 
 def bare_node(annotations: Collection[str], labels: Collection[str]) -> Transform:
-    """Keep of a Node who it is, whether it is Ready, schedulable and tainted, and these annotations and labels.
+    """Keep of a Node its identity, whether it is Ready, schedulable and tainted, and these annotations and labels.
 
-    For Nodes that are only looked at, one by one: they cannot be selected by other labels or compared with what we
-    applied.
+    For Nodes that are only read one by one: they can neither be selected by other labels nor compared with an apply.
     """
 
     def strip(node: dict[str, Any]) -> dict[str, Any]:
@@ -81,16 +87,16 @@ def bare_node(annotations: Collection[str], labels: Collection[str]) -> Transfor
         if taints := [_only(taint, "key") for taint in _mappings(_mapping(node.get("spec")).get("taints"))]:
             spec["taints"] = taints
         kept["spec"] = spec
-        kept["status"] = _only(_node_status(_mapping(node.get("status"))), "conditions")
+        kept["status"] = _only(_node_status(node), "conditions")
         return kept
 
     return strip
 
 
 def bare_lease() -> Transform:
-    """Keep of a Lease which one it is, and how it is renewed.
+    """Keep of a Lease its identity, holder and renewal.
 
-    For Leases that are only looked at: they cannot be compared with what we applied.
+    For Leases that are only read: they cannot be compared with an apply.
     """
 
     def strip(lease: dict[str, Any]) -> dict[str, Any]:
@@ -103,29 +109,31 @@ def bare_lease() -> Transform:
 
 
 def bare_pod(annotations: Collection[str], proves: Callable[[Obj], bool] = lambda _: True) -> Transform:
-    """Keep of a Pod who it is, its labels and these annotations, where it runs, whether it is Ready, which
-    containers it has, the beginning of what they said when they ended last, and what keeps it from running; of one that
-    is not Ready also since when it is there, and how its containers ended last.
+    """Keep of a pod its identity, labels and these annotations, its Node, whether it is Ready, its container IDs, the
+    beginning of each container's last termination message, and why it does not run. Of a pod that is not Ready also
+    keep its creation time and how its containers terminated last.
 
-    A pod that is Ready and that `proves` denies keeps no IDs of containers: nobody asks whether it is still the same.
+    A Ready pod for which `proves` is False keeps no container IDs, since no reader compares them.
     """
 
     def strip(pod: dict[str, Any]) -> dict[str, Any]:
-        kept: dict[str, Any] = {key: pod[key] for key in ("apiVersion", "kind") if key in pod}
-        kept["metadata"] = _only(pod["metadata"], *_POD_METADATA)
+        kept: dict[str, Any] = {"metadata": _only(pod["metadata"], *_POD_METADATA)}
         if not _is_ready(_mapping(pod.get("status"))):
             kept["metadata"] |= _only(pod["metadata"], "creationTimestamp")
         if notes := _only(_mapping(pod["metadata"].get("annotations")), *annotations):
             kept["metadata"]["annotations"] = notes
-        kept["spec"] = _only(_mapping(pod.get("spec")), "nodeName")
-        kept["status"] = _pod_status(_mapping(pod.get("status")), _container_status if proves(pod) else _said)
+        if on_node := node_of(pod):
+            kept[NODE_NAME] = on_node
+        kept["status"] = _pod_status(_mapping(pod.get("status")))
+        if (ids := container_ids(pod)) and (proves(pod) or not _is_ready(_mapping(pod.get("status")))):
+            kept[CONTAINER_IDS] = ids
         return kept
 
     return strip
 
 
 def strip_status(prefix: str = "dpunetop-") -> Transform:
-    """Keep of an object what people and programs ask of it, not how far it is; as `strip_foreign_managed_fields`."""
+    """Drop the `status` of an object; else as `strip_foreign_managed_fields`."""
 
     def strip(obj: dict[str, Any]) -> dict[str, Any]:
         obj.pop("status", None)
@@ -136,11 +144,11 @@ def strip_status(prefix: str = "dpunetop-") -> Transform:
 
 
 def own_spec(prefix: str = "dpunetop-") -> Transform:
-    """Keep of a `spec` what one of us owns, so that an apply of it can still be compared; of `status` what says that
-    pods cannot be made; else as `strip_status`.
+    """Keep of a `spec` the fields of our manager, so that an apply can still be compared; of `status` the conditions
+    that say why pods cannot be created; else as `strip_status`.
 
-    For objects of which no reader needs the fields of other managers. Objects with fields of several of our managers
-    are kept whole.
+    For objects whose readers need no fields of other managers. An object with fields of several of our managers is
+    kept whole.
     """
     without_status = strip_status(prefix)
 
@@ -158,19 +166,28 @@ def own_spec(prefix: str = "dpunetop-") -> Transform:
     return strip
 
 
-def own_digest(notes: Mapping[str, Callable[[Obj], str]], prefix: str = "dpunetop-") -> Transform:
-    """As `own_spec`, but of what one of us owns only the digest by which an apply of it can still be compared, beside
-    the labels and, under these names, what `notes` read of the whole object."""
-    with_spec = own_spec(prefix)
+def own_digest(
+    labels: Collection[str],
+    notes: Mapping[str, Callable[[Obj], Any]],
+    otherwise: Transform | None = None,
+    metadata: Collection[str] = (),
+) -> Transform:
+    """Keep only a digest of the fields of our manager, by which an apply can still be compared, beside these labels,
+    the members of `metadata` and, under the names of `notes`, what these functions read from the whole object. An
+    object without such a digest is kept as `otherwise` (default: `own_spec`).
+    """
+    whole = otherwise or own_spec()
 
     def strip(obj: dict[str, Any]) -> dict[str, Any]:
         found = {name: read(obj) for name, read in notes.items()}
-        kept = with_spec(obj)
+        kept = whole(obj)
         owned = digested(kept)
         if owned is None:
             return kept
-        metadata = _only(kept["metadata"], *_IDENTITY, "labels")
-        return {**_only(kept, "apiVersion", "kind", "status"), "metadata": metadata, OWNED: owned, **found}
+        named = _only(kept["metadata"], *_IDENTITY, *metadata)
+        if marks := _only(_mapping(kept["metadata"].get("labels")), *labels):
+            named["labels"] = marks
+        return {**_only(kept, "apiVersion", "kind", "status"), "metadata": named, OWNED: owned, **found}
 
     return strip
 
@@ -194,38 +211,31 @@ def _node_metadata(metadata: dict[str, Any], prefix: str) -> dict[str, Any]:
     return kept
 
 
-def _node_status(status: Mapping[str, Any]) -> dict[str, Any]:
+def _node_status(node: Obj) -> dict[str, Any]:
     kept: dict[str, Any] = {}
-    ready = _ready(status)
-    addresses = [a for a in _mappings(status.get("addresses")) if a.get("type") in _ADDRESSES]
-    boot = _only(_mapping(status.get("nodeInfo")), "bootID")
+    ready = _ready(_mapping(node.get("status")))
     if ready:
         kept["conditions"] = ready
-    if addresses:
-        kept["addresses"] = addresses
-    if boot:
-        kept["nodeInfo"] = boot
+    if addresses := addresses_of(node):
+        kept[ADDRESSES] = addresses
+    if boot := boot_of(node):
+        kept[BOOT_ID] = boot
     return kept
 
 
-def _pod_status(status: Mapping[str, Any], of_ready: _OfContainer) -> dict[str, Any]:
+def _pod_status(status: Mapping[str, Any]) -> dict[str, Any]:
     kept = _only(status, "phase")
     if conditions := [*_ready(status), *_unplaced(status)]:
         kept["conditions"] = conditions
-    keep = of_ready if _is_ready(status) else _failing_container
+    keep = _said if _is_ready(status) else _failing_container
     containers = [keep(each) for each in _mappings(status.get("containerStatuses"))]
     if any(containers):
         kept["containerStatuses"] = containers
     return kept
 
 
-def _container_status(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Which container it is, how it ended last, if that left a message, and why it waits."""
-    return {**_only(status, "containerID"), **_said(status)}
-
-
 def _said(status: Mapping[str, Any]) -> dict[str, Any]:
-    """How it ended last, if that left a message, and why it waits."""
+    """The last termination message, if any, and why the container waits."""
     kept = _waiting(status)
     for state in ("state", "lastState"):
         said = _mapping(_mapping(status.get(state)).get("terminated")).get("message")
@@ -235,8 +245,8 @@ def _said(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _failing_container(status: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, and how it ended last, whether or not that left a message."""
-    kept = {**_container_status(status), **_only(status, "name", "ready")}
+    """The same, and how the container terminated last, with or without a message."""
+    kept = {**_said(status), **_only(status, "name", "ready")}
     for state in ("state", "lastState"):
         ended = _only(_mapping(_mapping(status.get(state)).get("terminated")), "reason", "exitCode")
         if ended:
@@ -250,7 +260,7 @@ def _is_ready(status: Mapping[str, Any]) -> bool:
 
 
 def _waiting(status: Mapping[str, Any]) -> dict[str, Any]:
-    """Why a container waits, unless it is only on its way."""
+    """Why a container waits, unless it is only being created."""
     waits = _mapping(_mapping(status.get("state")).get("waiting"))
     reason = waits.get("reason")
     if not isinstance(reason, str) or reason in _ON_THE_WAY:
@@ -269,13 +279,13 @@ def _failures(status: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _failing(status: Mapping[str, Any], type_: str, bad: str) -> list[dict[str, Any]]:
-    """A condition of that type, if it has the value that is worth a word."""
+    """The condition of that type if its status is `bad`."""
     found = (c for c in _mappings(status.get("conditions")) if c.get("type") == type_ and c.get("status") == bad)
     return [_only(c, "type", "status", "reason", "message") for c in found]
 
 
 def _ready(status: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Since when as well, and of what is not Ready why; of what is, that would be kept for nothing."""
+    """The Ready condition with its transition time; the reason only if it is not Ready, since no one reads it else."""
     found = (c for c in _mappings(status.get("conditions")) if c.get("type") == "Ready")
     members = ("type", "status", "lastTransitionTime")
     return [_only(c, *members, *(() if c.get("status") == "True" else _WHY_NOT)) for c in found]

@@ -1,4 +1,4 @@
-"""The threads that keep the caches of one cluster: as many as there is to do at a time, and one when all is quiet."""
+"""The threads that step the informers of one cluster: as many as have work at a time, and one when all is quiet."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dpunetop.runtime.workqueue import QueueState
 K = TypeVar("K", bound=Hashable)
 
 MOST_WORKERS = 32
-"""So many wait for a server at a time, and as many threads an outage costs at most."""
+"""At most this many wait for the server at a time, so an outage costs at most this many threads."""
 _BROKEN_SECONDS = 1.0
 
 
 class Workers(Generic[K]):
     """Threads that work on keys.
 
-    Guarantees: after every `add` a `work` of that key begins, and one at a time; with the pause that it returns it is
-        begun again after so many seconds, or earlier if the key is added. The first thread stays, the others end when
-        they find nothing to do and one is idle.
+    Guarantees: after every `add` a `work` of that key begins, one at a time per key. If `work` returns a pause, it runs
+        again after that many seconds, or earlier if the key is added. The first thread stays; another one ends when it
+        finds nothing to do while one is idle.
     Threads: all methods from any thread.
     """
 
@@ -35,14 +35,14 @@ class Workers(Generic[K]):
         on_broken: Callable[[K], None],
         most: int = MOST_WORKERS,
     ) -> None:
-        """`on_broken` is called with the key whose `work` raised something, in the thread that ends by that; the key is
-        worked on again after a second."""
+        """`on_broken` is called with a key whose `work` raised, in the thread that ends by it; the key is worked on
+        again after a second."""
         self._name = name
         self._clock = clock
         self._work = work
         self._on_broken = on_broken
         self._most = most
-        self._cond = threading.Condition()  # guards all below; who is idle waits on it
+        self._cond = threading.Condition()  # guards all below; idle threads wait on it
         self._state: QueueState[K] = QueueState()
         self._first: threading.Thread | None = None
         self._idle = 0  # threads that wait
@@ -50,24 +50,24 @@ class Workers(Generic[K]):
         self._threads: list[threading.Thread] = []  # that may be alive
 
     def add(self, key: K) -> None:
-        """Have `key` worked on; no effect after `end`."""
+        """Work on `key`; no effect after `end`."""
         with self._cond:
             if self._state.add(key, self._clock.monotonic()):
                 self._staff_locked()
 
     def staff(self) -> None:
-        """See to it that there is a thread if there is anything to do, in case none could be started before."""
+        """Start a thread if there is work and none; an earlier start may have failed."""
         with self._cond:
             self._staff_if_needed_locked()
 
     def end(self) -> None:
-        """Take no more keys and forget those that pause; what was added before is still worked on."""
+        """Accept no more keys and drop pausing ones; keys added before are still worked on."""
         with self._cond:
             self._state.close()
             self._cond.notify_all()
 
     def alive(self) -> list[threading.Thread]:
-        """The threads that are there."""
+        """The threads that may still run."""
         with self._cond:
             self._threads = [thread for thread in self._threads if thread.is_alive()]
             return list(self._threads)
@@ -126,7 +126,7 @@ class Workers(Generic[K]):
         self._on_broken(key)
 
     def _next(self) -> K | None:
-        """The next key; None if this thread is not needed any more."""
+        """The next key; None if this thread is no longer needed."""
         with self._cond:
             while True:
                 now = self._clock.monotonic()

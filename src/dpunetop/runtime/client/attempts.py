@@ -1,4 +1,4 @@
-"""When a request is sent again: only if the server has said that it was not carried out."""
+"""Retries of one request: only after a response which says that the server did not carry it out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tenacity import RetryCallState
 from dpunetop.base.clock import Clock
 from dpunetop.kube.errors import ApiError, Unauthorized
 from dpunetop.kube.requests import Request
-from dpunetop.runtime.client.transport import Pool, Response, Transport, error_of
+from dpunetop.runtime.client.transport import CallOptions, Pool, Response, Transport, error_of
 from dpunetop.runtime.metrics import ClientMetrics
 
 RETRIES = 3
 
 
 class Attempts:
-    """The tries of one request within one time-out. Threads: one."""
+    """The tries of one request within one timeout. Threads: one."""
 
     def __init__(
         self,
@@ -39,15 +39,15 @@ class Attempts:
         self._credential = 0
 
     def once(self) -> Response:
-        """One try. Raises: the ApiError of an answer that is not success."""
+        """One try. Raises: the ApiError of an unsuccessful response."""
         self._credential = self._transport.credential_number
-        response = self._transport.call(self._request, self._left(), self._pool)
+        response = self._transport.call(self._request, CallOptions(self._left(), self._pool))
         if not 200 <= response.status < 300:
             raise error_of(response, self._transport.max_error_chars)
         return response
 
     def is_another_worth_it(self, error: BaseException | None, number: int) -> bool:
-        """Whether to try again after this error of the try of this number."""
+        """Whether to try again after try `number` failed with `error`."""
         match error:
             case Unauthorized(code=401) if not self._renewed:
                 self._renewed = True
@@ -65,13 +65,13 @@ class Attempts:
 
 
 def is_another_worth_it(state: RetryCallState) -> bool:
-    """See `Attempts.is_another_worth_it`, for `Retrying`, whose function was called with the attempts alone."""
+    """`Attempts.is_another_worth_it` in the form that `Retrying` calls."""
     attempts: Attempts = state.args[0]
     return attempts.is_another_worth_it(_failure(state), state.attempt_number)
 
 
 def pause_seconds(state: RetryCallState) -> float:
-    """How long the server has asked us to wait."""
+    """The Retry-After of the failed try."""
     error = _failure(state)
     return (error.retry_after_seconds or 0.0) if isinstance(error, ApiError) else 0.0
 

@@ -1,4 +1,4 @@
-"""Where the body of an answer ends, told from its bytes alone as they come in any pieces."""
+"""The framing of an HTTP response body: finds its end while the bytes arrive in pieces of any size."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Protocol
 from dpunetop.kube.errors import Unreachable
 
 MOST_FRAME_BYTES = 1 << 10
-"""Of a line that says how long a chunk is, and of all trailers together."""
+"""Limit of a chunk-size line, and of all trailers together."""
 _MOST_DIGITS = 15
 
 
 class Body(Protocol):
-    """The body of one answer. Threads: one owner."""
+    """The body of one response. Threads: one owner."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether its end has come, and nothing behind it."""
+        """Whether the body has ended, with no bytes behind it."""
 
     @property
     def may_end_here(self) -> bool:
-        """Whether the end of the connection is an end of the body too."""
+        """Whether the body is complete if the connection ends now."""
 
     def take(self, data: bytes) -> bytes:
-        """What of these bytes is content. Raises: Unreachable `BadAnswer` for what is no body."""
+        """The content among these bytes. Raises: Unreachable `BadAnswer` for a malformed body."""
 
 
 @dataclass(slots=True)
-class Counted:
-    """A body that said beforehand how long it is."""
+class ContentLengthBody:
+    """A body with a Content-Length."""
 
     left: int
 
@@ -53,8 +53,8 @@ class Counted:
 
 
 @dataclass(slots=True)
-class Unframed:
-    """A body that ends with its connection."""
+class CloseDelimitedBody:
+    """A body without a length, which ends with its connection."""
 
     is_complete: bool = False
     may_end_here: bool = True
@@ -64,49 +64,49 @@ class Unframed:
         return data
 
 
-class _In(Enum):
+class _ChunkState(Enum):
     SIZE = auto()
     DATA = auto()
     DATA_END = auto()
     TRAILER = auto()
-    NOTHING = auto()
+    END = auto()
 
 
-class Chunked:
+class ChunkedBody:
     """A body in chunks. Source: RFC 9112, section 7.1; as with Go's reader, a line may end without its CR."""
 
     may_end_here = False
 
     def __init__(self) -> None:
-        self._place = _In.SIZE
-        self._left = 0  # of the chunk
-        self._line = bytearray()  # of its frame, not complete yet
+        self._state = _ChunkState.SIZE
+        self._left = 0  # bytes of the current chunk
+        self._line = bytearray()  # an incomplete chunk-size or trailer line
         self._trailers = 0  # their bytes
 
     @property
     def is_complete(self) -> bool:
         """See `Body.is_complete`."""
-        return self._place is _In.NOTHING
+        return self._state is _ChunkState.END
 
     def take(self, data: bytes) -> bytes:
         """See `Body.take`."""
         content: list[bytes] = []
         at = 0
         while at < len(data):
-            if self._place is _In.DATA:
+            if self._state is _ChunkState.DATA:
                 part = data[at : at + self._left]
                 content.append(part)
                 at += len(part)
                 self._left -= len(part)
                 if self._left == 0:
-                    self._place = _In.DATA_END
+                    self._state = _ChunkState.DATA_END
             else:
                 at = self._frame(data, at)
         return content[0] if len(content) == 1 else b"".join(content)
 
     def _frame(self, data: bytes, at: int) -> int:
-        """Take in what lies between chunks, up to the end of a line; where it ends."""
-        if self._place is _In.NOTHING:
+        """Read the framing between chunks up to the end of a line; return the position behind it."""
+        if self._state is _ChunkState.END:
             raise _malformed("more after its end")
         end = data.find(b"\n", at)
         self._line += data[at:] if end < 0 else data[at:end]
@@ -120,14 +120,14 @@ class Chunked:
         return end + 1
 
     def _framed(self, line: bytes) -> None:
-        match self._place:
-            case _In.SIZE:
+        match self._state:
+            case _ChunkState.SIZE:
                 self._left = _size(line)
-                self._place = _In.DATA if self._left else _In.TRAILER
-            case _In.DATA_END:
+                self._state = _ChunkState.DATA if self._left else _ChunkState.TRAILER
+            case _ChunkState.DATA_END:
                 if line:
                     raise _malformed("a chunk that is longer than it says")
-                self._place = _In.SIZE
+                self._state = _ChunkState.SIZE
             case _:
                 self._trailer(line)
 
@@ -136,7 +136,7 @@ class Chunked:
         if self._trailers > MOST_FRAME_BYTES:
             raise _malformed("trailers without end")
         if not line:
-            self._place = _In.NOTHING
+            self._state = _ChunkState.END
 
 
 def _size(line: bytes) -> int:

@@ -1,4 +1,4 @@
-"""How to reach one API server, and as whom: settings as data. No socket is opened here."""
+"""The settings of a connection to one API server: address, CA, credential. No socket is opened here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dpunetop.base.clock import Clock
 from dpunetop.kube.errors import Unauthorized
 
 REREAD_SECONDS = 30.0
-"""How long a token that was read is used before it is read again."""
+"""A token is read again from its source after this time."""
 
-_TOKEN = re.compile(r"[\x21-\x7e]+")  # what fits into one header line
+_TOKEN = re.compile(r"[\x21-\x7e]+")  # valid in one header line
 
 
 class ConfigurationError(Exception):
-    """A setting that cannot work; its text is one line for the person who made it, without any secret."""
+    """A setting is invalid; the text is one line for the person who made it, without any secret."""
 
 
 class Hidden(Protocol):
@@ -32,7 +32,7 @@ class Hidden(Protocol):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Redacted:
-    """A secret that neither repr, str nor format gives away."""
+    """A secret that repr, str and format hide."""
 
     _text: str
 
@@ -51,14 +51,14 @@ class Anonymous:
 
 @dataclass(frozen=True, slots=True)
 class StaticToken:
-    """A bearer token that stays what it is."""
+    """A bearer token that never changes."""
 
     token: Hidden
 
 
 @dataclass(frozen=True, slots=True)
 class TokenFile:
-    """A bearer token in a file that someone else renews, such as a pod's projected ServiceAccount token."""
+    """A bearer token in a file that is rotated, such as a pod's projected ServiceAccount token."""
 
     path: str
 
@@ -83,12 +83,11 @@ Credential = Anonymous | StaticToken | TokenFile | TokenSource | ClientCertifica
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One API server: where it is, whom it must prove to be, and who asks.
+    """One API server: its URL, the CA that verifies it, and the credential that we present.
 
-    `ca_pem` None trusts the machine's own authorities. `proxy_url` is `http://…`; no proxy is ever taken from the
-    environment. `address_policy` says of an IP address why it may not be connected to, or None; it is asked for every
-    address at every connection. Behind a proxy it is asked only where the URL itself names an address, since names are
-    then resolved by the proxy.
+    `ca_pem` None trusts the CAs of the machine. `proxy_url` is `http://…`; the environment sets none.
+    `address_policy` returns why an IP address must not be connected to, or None; it is asked for every address at every
+    connection. Behind a proxy it is asked only if the URL itself holds an address, since the proxy resolves names.
     """
 
     url: str
@@ -98,11 +97,11 @@ class Connection:
     proxy_url: str | None = field(default=None, repr=False)  # may carry a password
     address_policy: Callable[[str], str | None] | None = field(default=None, repr=False)
     ca_file: Path | None = None
-    """Where `ca_pem` was read, if someone renews it there, such as a pod's `ca.crt`."""
+    """The file of `ca_pem`, if it is rotated there, such as a pod's `ca.crt`."""
     on_connect: Callable[[str], None] | None = field(default=None, repr=False)
-    """Told, by any thread, of each IP address that is about to be connected to; of none behind a proxy."""
+    """Called in any thread with each IP address that is about to be connected to; never behind a proxy."""
     on_verified: Callable[[str], None] | None = field(default=None, repr=False)
-    """Told, by any thread, of each IP address at which a handshake has verified the server."""
+    """Called in any thread with each IP address at which a handshake has verified the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +109,14 @@ class _Held:
     token: Redacted
     read_at: float
     number: int
-    """How many other tokens there were before."""
+    """How many different tokens came before this one."""
 
 
 class Authority:
-    """The CA of a connection.
+    """The CA of a connection, reloaded from its file.
 
-    Guarantees: a file is read again after 30 seconds, and at once after `doubt`; each change is given to one caller.
-        What cannot be read, or is empty, changes nothing.
+    Guarantees: the file is read again after 30 seconds, and at once after `doubt`; each change is returned to one
+        caller. An unreadable or empty file changes nothing.
     Threads: any.
     """
 
@@ -129,12 +128,12 @@ class Authority:
         self._read_at = clock.monotonic()
 
     def doubt(self) -> None:
-        """A server could not be verified: there may be another CA by now."""
+        """A server could not be verified: read the file again, the CA may have changed."""
         with self._guard:
             self._read_at = -math.inf
 
     def changed(self) -> str | None:
-        """The CA, if it has become another one."""
+        """The new CA if it has changed, else None."""
         with self._guard:
             now = self._clock.monotonic()
             if self._file is None or now - self._read_at <= REREAD_SECONDS:
@@ -157,8 +156,8 @@ def _text_of(file: Path) -> str:
 class Bearer:
     """The `Authorization` header of a credential.
 
-    Guarantees: a token that comes from elsewhere is read again after 30 seconds; when that fails, the last one is used.
-    Threads: any. Two may read the source at once; either result is right.
+    Guarantees: a token from a file or a function is read again after 30 seconds; if that fails, the last one is used.
+    Threads: any. Two threads may read the source at once; either result is valid.
     Raises: Unauthorized when there is no token to send.
     """
 
@@ -179,13 +178,13 @@ class Bearer:
 
     @property
     def number(self) -> int:
-        """Of the token in use, which every other one that is read makes greater; 0: the first, or none."""
+        """The number of the token in use: each different token read adds one; 0: the first, or none."""
         held = self._held
         return 0 if held is None else held.number
 
     def renew(self, refused: int) -> bool:
-        """Read the token again after that of number `refused` was not accepted; whether there is another one since,
-        from whichever read: only then is a retry useful."""
+        """Read the token again after the server refused the one of number `refused`; return whether there is a newer
+        one, from this read or another thread's: only then is a retry useful."""
         return self._read is not None and self._reread(self._read).number > refused
 
     def _reread(self, read: Callable[[], str]) -> _Held:

@@ -1,6 +1,6 @@
-"""What an API server's answers must look like, so that all code may rely on it: the server may be hostile.
+"""Validates the responses of an API server, which may be hostile, so that all other code may rely on their shape.
 
-Each function raises Unreachable `BadAnswer` for what does not look like it.
+Each function raises Unreachable `BadAnswer` for an invalid one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Page:
 
 
 def document_of(response: Response) -> dict[str, Any]:
-    """What a successful answer holds."""
+    """The JSON object of a successful response."""
     try:
         document = jsonio.loads(response.body)
     except jsonio.DecodeError as err:
@@ -50,7 +50,7 @@ def document_of(response: Response) -> dict[str, Any]:
 
 
 def page_of(resource: Resource, document: dict[str, Any]) -> tuple[Page, str]:
-    """The page that an answer holds, and the token of the one that follows; empty: there is none."""
+    """The page of a response, and the continue token of the next one; empty: it was the last."""
     metadata = document.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     version, following = metadata.get("resourceVersion"), metadata.get("continue") or ""
@@ -65,14 +65,14 @@ def page_of(resource: Resource, document: dict[str, Any]) -> tuple[Page, str]:
 
 
 def items_of(value: Any) -> list[Any]:
-    """The items of a list, which may leave them out."""
+    """The items of a list; a missing member means none."""
     if value is not None and not isinstance(value, list):
         raise Unreachable(0, "BadAnswer", "a list whose items are not a list")
     return value or []
 
 
 def event_of(line: bytes) -> WatchEvent:
-    """What one line of a watch tells."""
+    """The event of one line of a watch."""
     try:
         event = jsonio.loads(line)
     except jsonio.DecodeError as err:
@@ -89,7 +89,7 @@ def event_of(line: bytes) -> WatchEvent:
 
 
 def checked_object(obj: Any) -> dict[str, Any]:
-    """The object itself, if all code may rely on the shape of its metadata: the server may be hostile."""
+    """The object itself, once its metadata has been validated."""
     match obj:
         case {"metadata": {"name": str()} as metadata}:
             _check_metadata(metadata)

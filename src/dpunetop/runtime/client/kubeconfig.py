@@ -1,7 +1,7 @@
-"""Where the infra API server is, and who we are there: from a kubeconfig, or from the pod that we run in.
+"""The connection to the infra API server, from a kubeconfig or from the ServiceAccount of our pod.
 
-Only for the infra side, whose kubeconfig is trusted: its plugins are run and its paths are read. A tenant's never comes
-here.
+Only for the infra side, whose kubeconfig is trusted: its exec plugins run and its file paths are read. A tenant's
+kubeconfig never comes here.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def infra_connection(
     service_account: Path = SERVICE_ACCOUNT,
     context: str | None = None,
 ) -> Connection:
-    """The connection to infra: by the kubeconfig, without one by the pod's ServiceAccount, else by `~/.kube/config`.
+    """The connection to infra: from the given kubeconfig, else the pod's ServiceAccount, else `~/.kube/config`.
 
-    `context` is that of the kubeconfig; None: its current one.
+    `context` selects a context of the kubeconfig; None: its current one.
 
-    Raises: ConfigurationError, in one line, when there is none of these, or what there is cannot be used.
+    Raises: ConfigurationError, in one line, if none of these exists or the one found is unusable.
     """
     if kubeconfig:
         return _from_kubeconfig(kubeconfig, context)
@@ -75,7 +75,7 @@ def _from_kubeconfig(path: str, context: str | None) -> Connection:
     from yaml import YAMLError
 
     settings = _settings()
-    # The loader writes embedded certificates and keys to files; they are read back and go with the folder.
+    # The loader writes embedded certificates and keys to files; they are read back and removed with the folder.
     with tempfile.TemporaryDirectory(prefix="dpunetop-") as folder:
         try:
             load_kube_config(path, context, client_configuration=settings, persist_config=False, temp_file_path=folder)
@@ -85,7 +85,7 @@ def _from_kubeconfig(path: str, context: str | None) -> Connection:
 
 
 def _connection(path: str, settings: Configuration, embedded: Path) -> Connection:
-    """`embedded` is where the loader has put what stood in the kubeconfig itself, and which nobody renews."""
+    """`embedded` is the folder of the files that the loader made of embedded data, which are never rotated."""
     if not settings.verify_ssl:
         raise ConfigurationError(f"kubeconfig {path}: insecure-skip-tls-verify is not supported; give the CA")
     if settings.proxy:
@@ -112,7 +112,7 @@ def _credential(path: str, settings: Configuration) -> Credential:
 
 
 def _bearer(settings: Configuration) -> str:
-    """The token as it is now: the loader's hook runs a plugin again when what it gave has expired."""
+    """The current token: the loader's hook runs the exec plugin again once its token has expired."""
     scheme, _, token = str(settings.get_api_key_with_prefix("BearerToken")).partition(" ")
     return token if scheme.lower() == "bearer" else ""
 

@@ -1,6 +1,6 @@
-"""The `kubernetes` package, of which we use a few modules, without the many that its packages import on their own.
+"""Imports single modules of the `kubernetes` package without what its `__init__` modules import.
 
-`import kubernetes` brings websockets, OAuth and pydantic: 15 MiB and 0.4 s, for nothing that a process in a pod does.
+`import kubernetes` loads websockets, OAuth and pydantic: 15 MiB and 0.4 s that a process in a pod does not need.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _PACKAGES = ("kubernetes", "kubernetes.utils", "kubernetes.config")  # parents f
 
 
 def import_bare() -> None:
-    """Have its packages in place without running their `__init__`, so that what is imported from beneath comes alone.
+    """Register its packages without running their `__init__`, so that an import of a module loads only that module.
 
-    Names are to be imported from the modules that define them, because these packages export nothing.
-    Guarantees: a package that was imported before stays as it is.
+    Import names from the modules that define them, since these packages export nothing.
+    Guarantees: a package that was imported before is left unchanged.
     Threads: any.
     """
     for name in _PACKAGES:

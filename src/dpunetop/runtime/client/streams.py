@@ -1,7 +1,7 @@
-"""One thread that reads all streams of one server: it waits for whichever brings something, and cuts it into lines.
+"""One thread that reads all watch streams of one server: it selects over their sockets and splits data into lines.
 
-It decodes nothing and calls no handler, so that nothing but the wire takes its time; who reads a stream takes the lines
-in a thread of its own choice. The thread is there while there are streams.
+It decodes nothing and calls no handler; the reader of a stream takes the lines in a thread of its own. The thread runs
+while there are streams.
 """
 
 from __future__ import annotations
@@ -18,59 +18,61 @@ from typing import Protocol
 from dpunetop.base.clock import Clock
 from dpunetop.kube.errors import Unreachable
 from dpunetop.runtime.client.body import Body
-from dpunetop.runtime.client.pace import Pace
+from dpunetop.runtime.client.streamdeadline import StreamDeadline
 
 MOST_WAITING_BYTES = 512 << 10
-"""Of lines that the reader has not taken: then no more is read, so that the server has to wait. Besides, the reader has
-as many in hand, and the line that is not complete yet has a limit of its own."""
+"""Limit of the lines that the reader has not taken; at it the loop stops reading, so that the server waits. The reader
+may hold as many again, and an incomplete line has its own limit."""
 
-_LINE_BYTES = 64  # what a line takes beside its content
+_LINE_BYTES = 64  # memory of a line beside its content
 _CHUNK_BYTES = 64 << 10
-_READS = 16  # from one stream, before the others have their turn
-_LEAST_LOOK_SECONDS = 0.1  # between two searches for what is late
+_READS = 16  # from one stream before the next one's turn
+_DEADLINE_CHECK_SECONDS = 0.1  # between two searches for late streams
 
 Wake = Callable[[], None]
 
 
-class Want(Enum):
-    """What a connection waits for before it can be read on."""
+class Readiness(Enum):
+    """The readiness that a connection waits for before the next read."""
 
     READABLE = selectors.EVENT_READ
     WRITABLE = selectors.EVENT_WRITE
-    """TLS has something to say first."""
+    """TLS must write first."""
 
 
-class Wire(Protocol):
-    """A connection whose answer has begun, in the hands of the loop."""
+class StreamConnection(Protocol):
+    """A connection whose response has begun, owned by the loop."""
 
     def fileno(self) -> int:
         """Of its socket."""
 
-    def read(self, most_bytes: int) -> bytes | Want:
-        """What is there, without waiting; empty: the other side has ended it. Raises: OSError."""
+    def read(self, most_bytes: int) -> bytes | Readiness:
+        """Read without blocking; empty: the peer has closed. Raises: OSError."""
 
     def keep(self) -> None:
-        """The answer was read to its end: the connection may serve another request."""
+        """The response was read to its end: return the connection to its pool."""
 
     def close(self) -> None:
         """Close the connection."""
 
 
-class Over(Enum):
-    """A stream has ended as it should."""
+class EndOfStream(Enum):
+    """A stream has ended without an error."""
 
-    OVER = auto()
+    REACHED = auto()
 
 
 class Stream:
-    """The lines of one stream, between the loop and who reads them.
+    """The lines of one stream, between the loop and its reader.
 
-    Threads: `take` and `close` by one reader at a time; `wake` is called by the loop, after `take` found nothing.
+    Threads: `take` and `close` by one reader at a time; the loop calls `wake` after `take` found nothing.
     """
 
-    def __init__(self, wire: Wire, body: Body, pace: Pace, most_line_bytes: int, wake: Wake) -> None:
-        self.wire = wire
-        self.pace = pace
+    def __init__(
+        self, connection: StreamConnection, body: Body, deadline: StreamDeadline, most_line_bytes: int, wake: Wake
+    ) -> None:
+        self.connection = connection
+        self.deadline = deadline
         self.heard = -math.inf  # of the loop: when the last complete line came
         self._body = body  # of the loop
         self._most_line_bytes = most_line_bytes
@@ -79,23 +81,24 @@ class Stream:
         self._guard = threading.Lock()  # guards all below
         self._lines: list[bytes] = []
         self._weight = 0
-        self._end: BaseException | Over | None = None
+        self._end: BaseException | EndOfStream | None = None
         self._is_awaited = False
         self._is_paused = False
 
-    def take(self) -> list[bytes] | Over | None:
-        """The lines that have come; None: `wake` will be called. Raises: what the stream ended by, after its lines."""
+    def take(self) -> list[bytes] | EndOfStream | None:
+        """The lines that have arrived; None: `wake` will be called. Raises: the error that ended the stream, after its
+        last lines."""
         with self._guard:
             lines, self._lines, self._weight = self._lines, [], 0
-            if lines or self._end is Over.OVER:
-                return lines or Over.OVER
+            if lines or self._end is EndOfStream.REACHED:
+                return lines or EndOfStream.REACHED
             if isinstance(self._end, BaseException):
                 raise self._end
             self._is_awaited = True
             return None
 
     def unpause(self) -> bool:
-        """All lines were taken: whether reading has waited for that, and is to be resumed."""
+        """All lines were taken; return whether the loop has paused for that and must resume."""
         with self._guard:
             was_paused, self._is_paused = self._is_paused, False
         return was_paused
@@ -104,23 +107,23 @@ class Stream:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the stream has ended."""
         with self._guard:
             return self._end is not None
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer was read to its end, so that its connection may serve another one."""
+        """Whether the response was read to its end, so that its connection can be used again."""
         return self._body.is_complete and not self._rest
 
     def pause_if_full(self) -> bool:
-        """Whether the reader has to take all lines before more is read."""
+        """Pause if the limit is reached; return whether the reader must take all lines before the loop reads on."""
         with self._guard:
             self._is_paused = self._weight > MOST_WAITING_BYTES
             return self._is_paused
 
     def feed(self, data: bytes, now: float) -> bool:
-        """Take in what was read; none means that the connection has ended. Whether the stream is over by that.
+        """Add bytes that were read (none: the connection has ended); return whether the stream is over.
 
         Raises: Unreachable; OSError.
         """
@@ -153,8 +156,8 @@ class Stream:
         if is_awaited:
             self._wake()
 
-    def end(self, how: BaseException | Over) -> None:
-        """Nothing more will come; the first reason counts."""
+    def end(self, how: BaseException | EndOfStream) -> None:
+        """End the stream; the first reason counts."""
         with self._guard:
             self._end = self._end or how
             is_awaited, self._is_awaited = self._is_awaited, False
@@ -165,9 +168,9 @@ class Stream:
 class Loop:
     """Reads the streams of one server.
 
-    Guarantees: a stream that has ended, or was closed, or whose time is over leaves no socket behind; a reader that
-        takes nothing holds up its own stream only; after `end` no thread is left.
-    Threads: all methods from any thread but the loop's own, in which `wake` is called: it must be quick.
+    Guarantees: a stream that has ended, was closed, or is past its deadline leaves no open socket; a reader that takes
+        nothing delays only its own stream; after `end` no thread is left.
+    Threads: all methods from any thread except the loop's own, which calls `wake`: that must be quick.
     """
 
     def __init__(self, name: str, clock: Clock, idle_seconds: float, on_heard: Callable[[float], None]) -> None:
@@ -176,36 +179,36 @@ class Loop:
         self._idle_seconds = idle_seconds
         self._on_heard = on_heard
         self._guard = threading.Lock()  # guards all below
-        self._commands: list[Callable[[_Rounds], None]] = []
+        self._commands: list[Callable[[_LoopSteps], None]] = []
         self._thread: threading.Thread | None = None
         self._bell = -1  # an eventfd while the thread is there
         self._has_ended = False
 
     def add(self, stream: Stream) -> None:
-        """Read that stream from now on. Raises: OSError after `end`, or if there can be no more threads."""
+        """Begin to read that stream. Raises: OSError after `end`, or if no thread can be started."""
         stream.heard = self._clock.monotonic()
         with self._guard:
             if self._has_ended:
                 raise ConnectionResetError("shut down while it was being opened")
             if self._thread is None:
                 self._start_locked()
-            self._command_locked(lambda rounds: rounds.add(stream))
+            self._command_locked(lambda steps: steps.add(stream))
 
     def resume(self, stream: Stream) -> None:
-        """The reader has taken all of it: go on if reading had to wait for that."""
-        self._command(lambda rounds: rounds.resume(stream))
+        """The reader has taken all lines: read on if the stream was paused."""
+        self._command(lambda steps: steps.resume(stream))
 
     def close(self, stream: Stream) -> None:
         """End a stream that is no longer read."""
-        stream.end(Over.OVER)
-        self._command(lambda rounds: rounds.drop(stream))
+        stream.end(EndOfStream.REACHED)
+        self._command(lambda steps: steps.drop(stream))
 
     def cut(self, silent_since: float = math.inf) -> None:
-        """End all streams on which nothing has come since then as if their connections were gone; by default all."""
-        self._command(lambda rounds: rounds.cut(silent_since))
+        """End the streams that have been silent since then as if their connections were reset; by default all."""
+        self._command(lambda steps: steps.cut(silent_since))
 
     def end(self) -> None:
-        """Cut all, take no more, and wait until the thread has ended."""
+        """End all streams, accept no more, and wait until the thread has ended."""
         with self._guard:
             self._has_ended = True
             thread = self._thread
@@ -213,12 +216,12 @@ class Loop:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
-    def _command(self, command: Callable[[_Rounds], None]) -> None:
+    def _command(self, command: Callable[[_LoopSteps], None]) -> None:
         with self._guard:
             if self._thread is not None:
                 self._command_locked(command)
 
-    def _command_locked(self, command: Callable[[_Rounds], None]) -> None:
+    def _command_locked(self, command: Callable[[_LoopSteps], None]) -> None:
         self._commands.append(command)
         os.eventfd_write(self._bell, 1)
 
@@ -238,29 +241,29 @@ class Loop:
 
     def _run(self) -> None:
         with selectors.DefaultSelector() as selector:
-            rounds = _Rounds(self._name, selector, self._clock, self._idle_seconds, self._on_heard)
+            steps = _LoopSteps(self._name, selector, self._clock, self._idle_seconds, self._on_heard)
             selector.register(self._bell, selectors.EVENT_READ)
             try:
-                while self._obey(rounds):
-                    rounds.go()
-            except BaseException:  # shown by the interpreter; who reads begins anew
-                self._break(rounds)
+                while self._obey(steps):
+                    steps.go()
+            except BaseException:  # the interpreter shows it; the readers reconnect
+                self._break(steps)
                 raise
 
-    def _break(self, rounds: _Rounds) -> None:
+    def _break(self, steps: _LoopSteps) -> None:
         with self._guard:
             commands, self._commands = self._commands, []
             self._leave_locked()
         for command in commands:
-            command(rounds)
-        rounds.cut()
+            command(steps)
+        steps.cut()
 
-    def _obey(self, rounds: _Rounds) -> bool:
-        """Carry out the commands; whether there is anything to read."""
+    def _obey(self, steps: _LoopSteps) -> bool:
+        """Carry out the pending commands; return whether there are streams to read."""
         while True:
             with self._guard:
                 commands, self._commands = self._commands, []
-                if not commands and rounds.is_empty:
+                if not commands and steps.is_empty:
                     self._leave_locked()
                     return False
             if not commands:
@@ -268,11 +271,11 @@ class Loop:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._bell)
             for command in commands:
-                command(rounds)
+                command(steps)
 
 
-class _Rounds:
-    """What the loop does, in its thread."""
+class _LoopSteps:
+    """The state and the steps of the loop, in its thread."""
 
     def __init__(
         self,
@@ -287,9 +290,9 @@ class _Rounds:
         self._clock = clock
         self._idle_seconds = idle_seconds
         self._on_heard = on_heard
-        self._streams: dict[Stream, Want | None] = {}  # what each is registered for; None: it waits for its reader
-        self._hot: set[Stream] = set()  # may have more that the selector does not know of: TLS has read it already
-        self._next_look = math.inf  # nothing is late before
+        self._streams: dict[Stream, Readiness | None] = {}  # the readiness; None: paused for its reader
+        self._hot: set[Stream] = set()  # TLS may hold decrypted bytes that the selector does not see
+        self._next_deadline = math.inf  # no stream is late before
 
     @property
     def is_empty(self) -> bool:
@@ -297,20 +300,20 @@ class _Rounds:
 
     def add(self, stream: Stream) -> None:
         if stream.has_ended:  # closed before it began
-            stream.wire.close()
+            stream.connection.close()
             return
         self._streams[stream] = None
         if stream.is_complete:
-            self._end(stream, Over.OVER)
+            self._end(stream, EndOfStream.REACHED)
         self.resume(stream)
 
     def resume(self, stream: Stream) -> None:
-        if self._streams.get(stream, Want.READABLE) is not None:
+        if self._streams.get(stream, Readiness.READABLE) is not None:
             return
-        self._register(stream, Want.READABLE)
+        self._register(stream, Readiness.READABLE)
         self._hot.add(stream)
         stream.heard = self._clock.monotonic()
-        self._next_look = min(self._next_look, stream.pace.bound(self._idle_seconds, stream.heard))
+        self._next_deadline = min(self._next_deadline, stream.deadline.bound(self._idle_seconds, stream.heard))
 
     def drop(self, stream: Stream) -> None:
         if stream not in self._streams:
@@ -320,25 +323,25 @@ class _Rounds:
         del self._streams[stream]
         with suppress(OSError):
             if stream.is_complete:
-                stream.wire.keep()
+                stream.connection.keep()
             else:
-                stream.wire.close()
+                stream.connection.close()
 
     def cut(self, silent_since: float = math.inf) -> None:
         for stream in [each for each in self._streams if each.heard < silent_since]:
             self._end(stream, ConnectionResetError("shut down"))
 
     def go(self) -> None:
-        """Wait for something, and read it."""
-        pause = 0.0 if self._hot else max(self._next_look - self._clock.monotonic(), 0.0)
+        """Wait until a stream is readable, and read it."""
+        pause = 0.0 if self._hot else max(self._next_deadline - self._clock.monotonic(), 0.0)
         found = self._selector.select(None if math.isinf(pause) else pause)
         ready = self._hot | {key.data for key, _ in found if key.data is not None}
         for stream in ready:
             if stream in self._streams:
                 self._read(stream)
         now = self._clock.monotonic()
-        if now >= self._next_look:
-            self._look(now)
+        if now >= self._next_deadline:
+            self._end_late(now)
 
     def _read(self, stream: Stream) -> None:
         self._hot.discard(stream)
@@ -355,45 +358,45 @@ class _Rounds:
             self._hot.add(stream)
 
     def _read_some(self, stream: Stream) -> bool:
-        """Whether there may be more right now."""
+        """Read once; return whether more may be readable at once."""
         for _ in range(_READS):
-            data = stream.wire.read(_CHUNK_BYTES)
-            if isinstance(data, Want):
+            data = stream.connection.read(_CHUNK_BYTES)
+            if isinstance(data, Readiness):
                 self._register(stream, data)
                 return False
             now = self._clock.monotonic()
             if data:
                 self._on_heard(now)
             if stream.feed(data, now):
-                self._end(stream, Over.OVER)
+                self._end(stream, EndOfStream.REACHED)
                 return False
         return True
 
-    def _end(self, stream: Stream, how: BaseException | Over) -> None:
-        """The socket is gone when the reader learns of it."""
+    def _end(self, stream: Stream, how: BaseException | EndOfStream) -> None:
+        """End a stream; its socket is closed before the reader learns of the end."""
         self.drop(stream)
         stream.end(how)
 
-    def _look(self, now: float) -> None:
-        """End what is late. A stream that waits for its reader is not late: its socket is not read."""
+    def _end_late(self, now: float) -> None:
+        """End the streams past their deadline; not a paused one, whose socket is not read."""
         following = math.inf
-        for stream in [each for each, want in self._streams.items() if want is not None]:
-            due = stream.pace.bound(self._idle_seconds, stream.heard)
+        for stream in [each for each, readiness in self._streams.items() if readiness is not None]:
+            due = stream.deadline.bound(self._idle_seconds, stream.heard)
             if due <= now:
-                late = stream.pace.lateness(self._name, self._idle_seconds)
-                self._end(stream, Over.OVER if stream.pace.is_over() else late)
+                late = stream.deadline.lateness(self._name, self._idle_seconds)
+                self._end(stream, EndOfStream.REACHED if stream.deadline.is_over() else late)
             else:
                 following = min(following, due)
-        self._next_look = max(following, now + _LEAST_LOOK_SECONDS)
+        self._next_deadline = max(following, now + _DEADLINE_CHECK_SECONDS)
 
-    def _register(self, stream: Stream, want: Want | None) -> None:
+    def _register(self, stream: Stream, readiness: Readiness | None) -> None:
         before = self._streams[stream]
-        if want is before:
+        if readiness is before:
             return
-        self._streams[stream] = want
-        if want is None:
-            self._selector.unregister(stream.wire)
+        self._streams[stream] = readiness
+        if readiness is None:
+            self._selector.unregister(stream.connection)
         elif before is None:
-            self._selector.register(stream.wire, want.value, stream)
+            self._selector.register(stream.connection, readiness.value, stream)
         else:
-            self._selector.modify(stream.wire, want.value, stream)
+            self._selector.modify(stream.connection, readiness.value, stream)

@@ -1,9 +1,8 @@
 """Calls and streams to one API server, with a deadline on everything that may block.
 
-Underneath, in `net`, are the pools of urllib3 as the `kubernetes` package sets them up. What is added here and there is
-what they lack: deadlines that cover a whole call however slowly its bytes drip, addresses that are checked and then
-connected to as checked, sizes that are capped, a way to shut all sockets down from another thread, and one vocabulary
-for what goes wrong.
+`net` holds the pools of urllib3 as the `kubernetes` package sets them up. Both add what urllib3 lacks: deadlines of a
+whole call however slowly its bytes arrive, address checks bound to the connection, size limits, a shutdown of all
+sockets from another thread, and one error type.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import math
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import urllib3
@@ -43,17 +43,18 @@ from dpunetop.runtime.client.net.answers import (
     refuse_encoded,
     refuse_unframed,
 )
-from dpunetop.runtime.client.net.dialer import CONNECT_SECONDS
+from dpunetop.runtime.client.net.dialer import CONNECT_SECONDS, Dialer
 from dpunetop.runtime.client.net.failures import FOREIGN, unreachable, within
 from dpunetop.runtime.client.net.pools import Pool, Pools, all_busy
-from dpunetop.runtime.client.net.resolver import Lookup
+from dpunetop.runtime.client.net.resolver import Lookup, look_up
 from dpunetop.runtime.client.net.sockets import Sockets
-from dpunetop.runtime.client.pace import Pace
-from dpunetop.runtime.client.streams import Loop, Over, Stream, Wake
+from dpunetop.runtime.client.streamdeadline import StreamDeadline
+from dpunetop.runtime.client.streams import EndOfStream, Loop, Stream, Wake
 from dpunetop.runtime.metrics import ClientMetrics
 
 __all__ = [
     "Anonymous",
+    "CallOptions",
     "ClientCertificate",
     "ConfigurationError",
     "Connection",
@@ -70,24 +71,34 @@ __all__ = [
 
 MIB = 1 << 20
 MAX_READ_BYTES = 16 * MIB
-"""Largest answer to a read; a page of a list must fit. Decoding JSON made for it takes up to 35 times as much."""
+"""Largest response to a read; a page of a list must fit. Hostile JSON takes up to 35 times as much once decoded."""
 MAX_OBJECT_BYTES = 4 * MIB
-"""Largest answer to a write, and longest line of a stream: one object, of which etcd takes no more than 1.5 MiB."""
+"""Largest response to a write, and longest line of a stream: one object, which etcd limits to 1.5 MiB."""
 MAX_ERROR_BYTES = 64 << 10
 
 _PROBES = (Pool.PROBE, Pool.NEW_PROBE)
 
 
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """The timeout of a call, and its connection pool."""
+
+    timeout_seconds: float
+    """Of the whole call, until its response is read."""
+    pool: Pool = Pool.CALLS
+    connect_seconds: float | None = None
+    """Of connecting, TLS included, if the call needs a new connection; None: as long as the call."""
+
+
 class Transport:
     """Connections to one API server.
 
-    Guarantees: a call ends by its time-out, a stream by its idle limit, both when `stop` is set or
-        `close_connections` is called; what is sent is sent once; at most `max_calls` calls are under way at a time
-        (of the Lease: 2, of reviews: 4, of the probe: 1), each on one connection that is kept. All streams are read by
-        one thread, which is there while there are some.
+    Guarantees: a call ends by its timeout, a stream by its idle limit, both when `stop` is set or `close_connections`
+        is called; each request is sent once; at most `max_calls` calls run at a time (Lease: 2, reviews: 4, probe: 1),
+        each on one kept connection. One thread reads all streams; it runs while there are some.
     Threads: any; a stream has one reader at a time.
     Raises: Unreachable, with one of the reasons DNS, Refused, Timeout, TLS, Reset, AddressRefused, TooLarge,
-        IdleTimeout, BadAnswer, Stopped; Unauthorized where there is no token to send; ConfigurationError from the
+        IdleTimeout, BadAnswer, Stopped; Unauthorized if there is no token to send; ConfigurationError from the
         constructor.
     """
 
@@ -105,7 +116,7 @@ class Transport:
         idle_seconds: float = 90.0,
         lookup: Lookup | None = None,
     ) -> None:
-        """`max_error_chars` is how much of the server's words is passed on when it refuses something."""
+        """`max_error_chars` limits the server's message in an ApiError."""
         self.stop = stop
         self.max_error_chars = max_error_chars
         self._connection = connection
@@ -117,7 +128,8 @@ class Transport:
         self._idle_seconds = idle_seconds
         self._bearer = Bearer(connection.credential, clock)
         self._sockets = Sockets(clock)
-        self._pools = Pools(connection, self._sockets, stop, metrics, clock, lookup, max_calls)
+        dialer = Dialer(connection, self._sockets, stop, metrics, clock, lookup or look_up)
+        self._pools = Pools(connection, dialer, stop, metrics, clock, max_calls)
         self._heard_at = -math.inf  # replaced whole, by any thread
         self._loop = Loop(self._server, clock, idle_seconds, self._heard)
         stop.on_set(self._shut)
@@ -127,41 +139,34 @@ class Transport:
 
     @property
     def anchor_pem(self) -> bytes:
-        """The certificate, of those given as CA, that the newest handshake was verified by; empty before the first."""
+        """The CA certificate that verified the latest handshake; empty before the first."""
         return self._sockets.anchor_pem
 
     @property
     def heard_at(self) -> float:
-        """When, on the monotonic clock, the server last did what it was asked for, probes left out; -inf: never."""
+        """When (monotonic) the server last answered a call or sent a line of a stream, probes excluded; -inf: never."""
         return self._heard_at
 
-    def call(
-        self,
-        request: Request,
-        timeout_seconds: float,
-        pool: Pool = Pool.CALLS,
-        connect_seconds: float | None = None,
-    ) -> Response:
-        """Send one request and read its whole answer, whatever its status, within `timeout_seconds`; a connection that
-        is made for it must stand, TLS included, within `connect_seconds` of them."""
+    def call(self, request: Request, options: CallOptions) -> Response:
+        """Send one request and read its whole response, whatever its status."""
         started = self._clock.monotonic()
-        deadline = started + timeout_seconds
+        deadline, pool = started + options.timeout_seconds, options.pool
         headers = self._headers(request)
         if pool is Pool.NEW_PROBE:
             headers["Connection"] = "close"
-        with self._pools.slot(request.method, pool, timeout_seconds):
+        with self._pools.slot(request.method, pool, options.timeout_seconds):
             status, size, late = 0, 0, ""
             try:
-                timeout = urllib3.Timeout(total=self._left(deadline), connect=connect_seconds)
+                timeout = urllib3.Timeout(total=self._left(deadline), connect=options.connect_seconds)
                 raw = self._send(request, headers, pool, timeout)
-                late = f"an answer that was not complete{within(timeout_seconds)}"
+                late = f"an answer that was not complete{within(options.timeout_seconds)}"
                 body = self._whole_body(
                     raw, self._max_read_bytes if request.method == "GET" else self._max_object_bytes
                 )
                 status, size = raw.status, len(body)
             except FOREIGN as err:
-                passed = timeout_seconds if self._clock.monotonic() >= deadline else connect_seconds or timeout_seconds
-                raise self._failure(err, late or f"no answer{within(passed)}") from err
+                connecting = self._clock.monotonic() < deadline and options.connect_seconds
+                raise self._failure(err, late or f"no answer{within(connecting or options.timeout_seconds)}") from err
             finally:
                 self._count(request, status, started, size)
         if status < 500 and pool not in _PROBES:
@@ -170,18 +175,18 @@ class Transport:
 
     @contextmanager
     def stream(
-        self, request: Request, pace: Pace | None = None, wake: Wake | None = None
+        self, request: Request, deadline: StreamDeadline | None = None, wake: Wake | None = None
     ) -> Iterator[Iterator[bytes | Quiet]]:
-        """Open a watch and hand out its lines as they come, without their ends.
+        """Open a watch and yield its lines as they arrive, without line ends.
 
-        With `wake` the iterator does not wait for a line: it gives QUIET, and `wake` is called once, in a thread that
-        it must not hold up, when there is another one, or an end.
-        Guarantees: a line that is not complete within the idle limit ends the stream, one byte at a time or none; so
-            does the end of the time that `pace` gives, by default any.
-        Raises: beside Unreachable, the ApiError of an answer that is not success.
+        With `wake` the iterator never blocks: it yields QUIET, and `wake` is called once when a line or the end has
+        arrived, in a thread that it must not block.
+        Guarantees: the stream ends if a line is not complete within the idle limit, even if bytes drip; it also ends by
+            the deadlines of `deadline`, by default none.
+        Raises: Unreachable, or the ApiError of an unsuccessful response.
         """
         bell = threading.Event()
-        stream = self._streaming(request, pace or Pace(self._clock), wake or bell.set)
+        stream = self._streaming(request, deadline or StreamDeadline(self._clock), wake or bell.set)
         try:
             yield self._lines(stream, bell if wake is None else None)
         finally:
@@ -189,21 +194,27 @@ class Transport:
 
     @property
     def credential_number(self) -> int:
-        """See `Bearer.number`; to be asked for before a request, and given to `renew_credential` after a 401 of it."""
+        """See `Bearer.number`; read it before a request, and pass it to `renew_credential` after a 401."""
         return self._bearer.number
 
     def renew_credential(self, refused: int) -> bool:
-        """After a 401: read the token again; True if there is another one, so that trying again makes sense."""
+        """After a 401: read the token again; return whether there is a new one, so that a retry is useful."""
         return self._bearer.renew(refused)
 
     def close_connections(self) -> None:
-        """Shut all sockets down at once: calls that wait on one get Unreachable `Reset`; later requests reconnect."""
+        """Shut all sockets down at once: running calls raise Unreachable `Reset`; later requests reconnect."""
         self._sockets.shut_down()
         self._loop.cut()
 
-    def cut_silent_streams(self, since: float) -> None:
-        """As `close_connections`, for the streams on which nothing has come since then, on the monotonic clock."""
+    def leave_silent(self, since: float) -> None:
+        """A device on the path has dropped its connection state: reset the streams that have been silent since then
+        (monotonic), as by `close_connections`, and use no idle connection again."""
+        self._pools.drop_kept()
         self._loop.cut(since)
+
+    def close_unused(self) -> None:
+        """See `Pools.close_unused`."""
+        self._pools.close_unused()
 
     def _shut(self) -> None:
         self._sockets.shut_down()
@@ -217,7 +228,7 @@ class Transport:
         if self.stop.is_set():
             raise Unreachable(0, "Stopped", "no request is sent after the stop")
         if self._pools.renew_trust():
-            self._loop.cut()  # watches go on where they were, by the new CA
+            self._loop.cut()  # the watches resume over connections verified by the new CA
         return self._pools.send(request, headers, pool, timeout)
 
     def _whole_body(self, raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
@@ -226,7 +237,7 @@ class Transport:
             refuse_unframed(raw)
             return read_body(raw, limit)
         except BaseException:
-            raw.close()  # half-read: of no use to the next request
+            raw.close()  # half-read, so it cannot serve another request
             raise
         finally:
             self._pools.give_back(raw)
@@ -246,9 +257,9 @@ class Transport:
             raise all_busy()
         return left
 
-    def _open_stream(self, request: Request, pace: Pace) -> urllib3.BaseHTTPResponse:
+    def _open_stream(self, request: Request, deadline: StreamDeadline) -> urllib3.BaseHTTPResponse:
         status, started = 0, self._clock.monotonic()
-        seconds = max(pace.bound(self._idle_seconds) - started, 0.001)
+        seconds = max(deadline.bound(self._idle_seconds) - started, 0.001)
         try:
             timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=seconds)
             raw = self._send(request, self._headers(request), Pool.WATCHES, timeout)
@@ -266,17 +277,19 @@ class Transport:
         except FOREIGN as err:
             return self._failure(err)
 
-    def _streaming(self, request: Request, pace: Pace, wake: Wake) -> Stream:
-        """The stream that answers the request, in the hands of the loop."""
-        raw = self._open_stream(request, pace)
+    def _streaming(self, request: Request, deadline: StreamDeadline, wake: Wake) -> Stream:
+        """Open the stream of the request and add it to the loop."""
+        raw = self._open_stream(request, deadline)
         try:
             if not 200 <= raw.status < 300:
                 raise self._refusal(raw)
             refuse_encoded(raw)
-            stream = Stream(OpenAnswer(raw, self._pools.give_back), body_of(raw), pace, self._max_object_bytes, wake)
+            stream = Stream(
+                OpenAnswer(raw, self._pools.give_back), body_of(raw), deadline, self._max_object_bytes, wake
+            )
             self._loop.add(stream)
         except BaseException as err:
-            if not raw.closed:  # not read to its end: what is left of it would be taken for the next answer
+            if not raw.closed:  # not read to its end: the rest would be taken for the next response
                 raw.close()
             self._pools.give_back(raw)
             if isinstance(err, FOREIGN):
@@ -285,7 +298,7 @@ class Transport:
         return stream
 
     def _lines(self, stream: Stream, bell: threading.Event | None) -> Iterator[bytes | Quiet]:
-        while (found := self._taken(stream)) is not Over.OVER:
+        while (found := self._taken(stream)) is not EndOfStream.REACHED:
             if found is not None:
                 yield from found
             elif bell is None:
@@ -294,7 +307,7 @@ class Transport:
                 bell.wait()
                 bell.clear()
 
-    def _taken(self, stream: Stream) -> list[bytes] | Over | None:
+    def _taken(self, stream: Stream) -> list[bytes] | EndOfStream | None:
         try:
             found = stream.take()
         except (*FOREIGN, ValueError) as err:
@@ -307,7 +320,7 @@ class Transport:
         self._heard_at = now
 
     def _failure(self, err: BaseException, late: str = "no answer in time") -> Unreachable:
-        """`late` says what was waited for."""
+        """`late` is the message of a timeout."""
         if self.stop.is_set():
             return Unreachable(0, "Stopped", "cut off by the stop")
         failure = unreachable(err, self._server)

@@ -1,11 +1,11 @@
-"""Who leads, decided over one Lease, as a state machine without threads, clocks or requests.
+"""Leader election over one Lease as a state machine without threads, clocks or requests.
 
-Safe for clocks with any offset whose rates differ by less than lease duration / renew deadline: every candidate judges
-by its own monotonic clock alone. A leader counts from *before* it sent the renewal that was answered; everybody else
-counts from *after* they saw the Lease change. No timestamp in the Lease is ever compared with a clock.
-Stricter than client-go's package leaderelection, whose protocol it otherwise is: there is a write deadline, any change
-of the Lease's version counts as a renewal, loss is final, and deleting the Lease is safe. Who creates a Lease cannot
-know who held its predecessor until just now, so it leads only after its own has stood for a lease duration."""
+It is safe for clocks with any offset whose rates differ by less than lease duration / renew deadline: every candidate
+uses only its own monotonic clock. A leader counts from *before* it sent the renewal that was answered; a standby counts
+from *after* it saw the Lease change. No timestamp in the Lease is ever compared with a clock.
+The protocol is that of client-go's leaderelection, with stricter rules: there is a write deadline, any change of the
+Lease's resourceVersion counts as a renewal, loss is final, and deleting the Lease is safe. A candidate that creates the
+Lease cannot know who held a deleted one until just now, so it leads only after a whole lease duration."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _RELEASED_SECONDS = 1
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How long a silent leader is trusted, how long it trusts itself, and how often it renews.
+    """Lease duration, renew deadline and retry period of client-go.
 
     Raises: ValueError unless lease duration > renew deadline > 1.2 · retry period > 0.
     """
@@ -46,21 +46,21 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do before `until` (monotonic), unless something is seen or asked for."""
+    """Nothing to do before `until` (monotonic), unless the Lease changes or `resign` is called."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Get the Lease, from quorum."""
+    """Get the Lease, with a quorum read."""
 
     timeout_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Apply `lease` if there is none; by itself this is not leadership, unless its sender leads already."""
+    """Create `lease` if there is none; that alone is no leadership, unless the sender leads already."""
 
     lease: dict[str, Any]
     timeout_seconds: float
@@ -68,7 +68,7 @@ class Create:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Put `lease` in the place of the version that it names."""
+    """Update the Lease to `lease`, if it still has that resourceVersion."""
 
     lease: dict[str, Any]
     timeout_seconds: float
@@ -76,14 +76,14 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Nothing more to do, ever."""
+    """Nothing more to do."""
 
 
 Request = Read | Create | Update
 
 
 class Phase(Enum):
-    """Where a candidate stands; it never goes back from a later phase to an earlier one."""
+    """The phase of a candidate; it never goes back to an earlier one."""
 
     STANDBY = auto()
     LEADING = auto()
@@ -97,9 +97,9 @@ class Election:
 
     Guarantees: of all candidates with different identities at most one has `seconds_left` above 0, if no other client
         writes the Lease; deleting it is allowed. `leaseTransitions` counts the changes of holder since its creation.
-    Threads: one owner. Requests are made one at a time, in the order asked for; each is followed by exactly one of
+    Threads: one owner. Requests are made one at a time, in the order of `ask`; each is followed by exactly one of
         `wrote`, `read` and `failed`. `noticed` may come at any time.
-    Units: seconds; `now` is the monotonic clock, `wall` only ends up in the Lease for people to read.
+    Units: seconds; `now` is the monotonic clock, `wall` is only written into the Lease for people to read.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Election:
 
     @property
     def holder(self) -> str:
-        """Who held the Lease when it was last seen; empty: no holder, or no Lease."""
+        """The holder of the Lease as last seen; empty: no holder, or no Lease."""
         return _holder(self._lease)
 
     def seconds_left(self, now: float) -> float:
-        """For how long this candidate may still write; 0 if it may not."""
+        """How many seconds this candidate may still write; 0 if it may not."""
         return max(0.0, self._deadline - now) if self.phase is Phase.LEADING else 0.0
 
     def is_lost(self, now: float) -> bool:
@@ -149,9 +149,9 @@ class Election:
         return Read(self._timeout(now))
 
     def resign(self, now: float) -> None:
-        """Want no leadership any more; a leader gives the Lease back.
+        """Stop being a candidate; a leader releases the Lease.
 
-        All guarded work must have ended, and no request be under way.
+        All guarded work must have ended, and no request may be running.
         """
         if self.is_lost(now):
             return
@@ -161,7 +161,7 @@ class Election:
             self.phase = Phase.ENDED
 
     def wrote(self, request: Create | Update, answer: Obj, sent_at: float, now: float) -> None:
-        """`request`, sent at `sent_at`, is answered with the Lease as it made it."""
+        """`request`, sent at `sent_at`, has succeeded; `answer` is the Lease that it wrote."""
         if self.phase is Phase.RELEASING:
             self.phase = Phase.ENDED
         if self.is_lost(now) or self.phase is Phase.ENDED:
@@ -178,7 +178,7 @@ class Election:
             self._next_at = min(self._free_at(), now + self._pause())
 
     def read(self, lease: Obj | None, now: float) -> None:
-        """A Read is answered: the Lease, or that there is none. What quorum says holds, even if versions went back."""
+        """The response to a Read: the Lease, or None. A quorum read counts even if the version went back."""
         self._take(lease, version_number(lease) if lease else max(self._version, 0), now)
         if now >= self._free_at():
             self._next_at = now
@@ -187,7 +187,7 @@ class Election:
             self._next_at = min(self._free_at(), now + self._pause())
 
     def noticed(self, lease: Obj | None, version: int, now: float) -> None:
-        """A watch shows the Lease at `version`, or its deletion (None); late and repeated news are ignored."""
+        """A watch shows the Lease at `version`, or its deletion (None); late and repeated events are ignored."""
         if self._version < 0 or version <= self._version:
             return
         self._take(lease, version, now)
@@ -197,10 +197,10 @@ class Election:
             self._next_at = min(self._free_at(), now + self._pause())
 
     def failed(self, request: Request, error: ApiError, sent_at: float, now: float) -> bool:
-        """`request`, sent at `sent_at`, failed; whether it was the fast path and the slow one is tried at once.
+        """`request`, sent at `sent_at`, failed; return whether the slow path follows the fast one at once.
 
-        A write that failed may still have happened, so the Lease is read before the next one: if its holder is this
-        candidate after all, the version is taken from there.
+        A failed write may still have taken effect, so the Lease is read before the next one: if this candidate holds
+        it after all, the version is taken from there.
         """
         if not isinstance(request, Read):
             self._is_current = False
@@ -224,15 +224,15 @@ class Election:
             self.phase = Phase.LOST
 
     def _free_at(self) -> float:
-        """From when on this candidate may write the Lease."""
+        """The time from which this candidate may write the Lease."""
         if self.phase is Phase.LEADING:
             return -math.inf
-        if self._lease is None:  # the leader of a deleted Lease notices at its next renewal, and goes first
+        if self._lease is None:  # the leader of a deleted Lease recreates it first, at its next renewal
             return self._seen_at + 2 * self._timings.retry_period_seconds if self._was_there else -math.inf
         if not self.holder:
             return -math.inf
         if self.holder == self.identity and not self._has_created:
-            return -math.inf  # its answer was lost, but the update was based on a version that was free
+            return -math.inf  # the response was lost, but the update replaced a version without a holder
         return self._seen_at + _duration(self._lease, self._timings.lease_duration_seconds)
 
     def _lead(self, sent_at: float, now: float) -> None:
@@ -277,7 +277,7 @@ class Election:
         }
 
     def _timeout(self, now: float) -> float:
-        """As in client-go, a busy server may take half the time of a renewal, so that a second try is left."""
+        """Half of the renew deadline, as in client-go, so that a second try fits in."""
         most = self._timings.renew_deadline_seconds / 2
         return most if self.phase is Phase.STANDBY else min(most, self._deadline - now)
 
@@ -297,7 +297,7 @@ def _holder(lease: Obj | None) -> str:
 
 
 def _duration(lease: Obj, default: float) -> float:
-    """For how long the holder wants to be trusted: what it wrote, not what this candidate would write."""
+    """The lease duration that the holder wrote, not this candidate's own."""
     seconds = (lease.get("spec") or {}).get("leaseDurationSeconds")
     return float(seconds) if isinstance(seconds, int) and seconds > 0 else default
 

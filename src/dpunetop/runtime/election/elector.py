@@ -1,4 +1,4 @@
-"""Leads, or stands by to lead, over one Lease: the requests, threads and clocks around `election.Election`."""
+"""The leader elector over one Lease: the requests, threads and clocks around `election.Election`."""
 
 from __future__ import annotations
 
@@ -36,27 +36,27 @@ FIELD_MANAGER = "dpunetop-leaderelection"
 
 
 class LeaseClient(Protocol):
-    """What an elector needs of a client, on connections of its own."""
+    """The client of an elector, on its own connections."""
 
     def get(self, resource: Resource, namespace: str, name: str, timeout_seconds: float) -> dict[str, Any]:
-        """Read from quorum. Raises: ApiError."""
+        """A quorum read. Raises: ApiError."""
 
     def apply(self, resource: Resource, body: Obj, field_manager: str, timeout_seconds: float) -> dict[str, Any]:
-        """Server-side apply, so that a right to this one name is enough. Raises: ApiError."""
+        """Server-side apply, which RBAC can allow for this one name. Raises: ApiError."""
 
     def update(self, resource: Resource, namespace: str, name: str, obj: Obj, timeout_seconds: float) -> dict[str, Any]:
         """Put the whole object. Raises: ApiError."""
 
     def watch(self, selection: Selection, resource_version: str) -> Iterator[WatchEvent]:
-        """Follow a selection. Raises: ApiError."""
+        """Watch a selection. Raises: ApiError."""
 
 
 class Elector:
-    """One candidate for one Lease, and the gate before all that only the leader may write.
+    """One candidate for one Lease, and the gate of all writes that only the leader may make.
 
-    Guarantees: of all electors on one Lease with different identities at most one has an open gate, also when a request
-        hangs, an answer is lost, the process was paused or the Lease was deleted (see `Election` for what clocks must
-        be like). Leadership that is lost is never won back: the process ends.
+    Guarantees: of all electors on one Lease with different identities at most one has an open gate, also if a request
+        hangs, a response is lost, the process was paused or the Lease was deleted (`Election` names the clocks that
+        this needs). Lost leadership is never won back: the process ends.
     Threads: call `run` and `watch` once each, `watch` in a thread of its own; the rest from any thread.
     """
 
@@ -78,16 +78,16 @@ class Elector:
         self._name = name
         self._clock = clock
         self._metrics = metrics
-        self._backoff = Backoff(0.5, 2.0, 30.0, 1.0, random)  # of the thread in watch
+        self._backoff = Backoff(0.5, 2.0, 30.0, 1.0, random)  # only the thread in watch uses it
         self._log: FilteringBoundLogger = logger.bind(lease=f"{namespace}/{name}", identity=identity)
         self._cond = threading.Condition()  # guards the fields below; told when one of them may have changed
         self._election = Election(identity, namespace, name, timings, random, clock.monotonic())
-        self._phase = Phase.STANDBY  # as last told to metrics and log
-        self._holder = ""  # as last told to the log
-        self._answered_at = clock.monotonic()  # when a request last came to what the protocol knows, a lost race too
-        self._refusal = "none was sent"  # why the last one did not
+        self._phase = Phase.STANDBY  # as last reported to metrics and log
+        self._holder = ""  # as last logged
+        self._answered_at = clock.monotonic()  # when a request last succeeded or lost a race
+        self._refusal = "none was sent"  # why the last request failed
         self._lease_seconds = timings.lease_duration_seconds
-        self._has_ended = False  # whether no request will be made any more
+        self._has_ended = False  # no further request will be made
 
     def __repr__(self) -> str:
         with self._cond:
@@ -100,9 +100,9 @@ class Elector:
             return self._election.seconds_left(self._clock.monotonic()) > 0
 
     def trouble(self) -> str:
-        """Why this candidate could not take over although it stands by, or empty; a line for /readyz.
+        """Why this standby could not take over, or empty; a line for /readyz.
 
-        Threads: any. One that leads needs no line: what would make it unready ends it.
+        Threads: any. A leader is always ready: what would make it unready ends the process.
         """
         with self._cond:
             silent = self._clock.monotonic() - self._answered_at
@@ -114,11 +114,11 @@ class Elector:
 
     @property
     def gate(self) -> Elector:
-        """What to ask before each write: see `WriteGate`."""
+        """The gate to ask before each write, see `WriteGate`."""
         return self
 
     def seconds_left(self) -> float:
-        """For how long a write may still be under way; see `WriteGate`. Raises: LeadershipLost."""
+        """How long a write may still take; see `WriteGate`. Raises: LeadershipLost."""
         with self._cond:
             left = self._election.seconds_left(self._clock.monotonic())
         if left <= 0:
@@ -126,7 +126,7 @@ class Elector:
         return left
 
     def wait_leading(self, stop: Stop) -> bool:
-        """Wait until this candidate leads, or `stop` is set, or it will never lead; say whether it leads."""
+        """Wait until this candidate leads, `stop` is set, or it can never lead; return whether it leads."""
         forget_wake = stop.on_set(self._wake)
         try:
             with self._cond:
@@ -137,12 +137,12 @@ class Elector:
             forget_wake()
 
     def run(self, stop: Stop) -> None:
-        """Stand by, lead and renew until `stop` is set; then give the Lease back.
+        """Stand by, lead and renew until `stop` is set; then release the Lease.
 
-        Set `stop` only when all that writes as leader has ended. The calling thread does nothing but watch the time, so
-        it also ends when a request hangs.
-        Raises: LeadershipLost at the moment the deadline passes or another holder is seen; a request may still be under
-            way in its own thread then.
+        Set `stop` only after everything that writes as leader has ended. The calling thread only watches the time, so
+        it ends even if a request hangs.
+        Raises: LeadershipLost when the renew deadline passes or another holder is seen; a request may still be running
+            in its own thread then.
         """
         campaign = threading.Thread(target=self._campaign, args=(stop,), name="elector-campaign")
         campaign.start()
@@ -158,10 +158,10 @@ class Elector:
             raise LeadershipLost("the campaign ended by itself")
 
     def watch(self, stop: Stop) -> None:
-        """Follow the Lease until `stop` is set, so that a release, or another holder, is seen at once.
+        """Watch the Lease until `stop` is set, so that a release or another holder is seen at once.
 
-        Nothing depends on it: without it the Lease is polled. It ends when the connections of its client are closed, so
-        `stop` is that of the thread that closes them.
+        Optional: without it the Lease is polled. It ends when the connections of its client are closed, so `stop` is
+        that of the thread that closes them.
         """
         selection = Selection(LEASES, self._namespace, by_name(self._name))
         while not stop.is_set():
@@ -202,7 +202,7 @@ class Elector:
                 self._cond.notify_all()
 
     def _next_request(self, stop: Stop) -> tuple[Request, float] | None:
-        """Wait for the next request; with the time that counts as its sending, which is before it is sent."""
+        """Wait for the next request; returned with its send time, which is taken before it is sent."""
         with self._cond:
             while True:
                 now = self._clock.monotonic()
@@ -260,7 +260,7 @@ class Elector:
             )
 
     def _report(self) -> None:
-        """Tell metrics and log what has changed; without the lock, since a log may block."""
+        """Report changes to metrics and log; without the lock, since logging may block."""
         with self._cond:
             before = self._phase, self._holder
             self._phase, self._holder = self._election.phase, self._election.holder
@@ -275,5 +275,5 @@ class Elector:
 
 
 def _create_only(lease: dict[str, Any]) -> dict[str, Any]:
-    """The same with a precondition that holds only while there is no such object."""
+    """The same Lease with a precondition that holds only if no such object exists."""
     return {**lease, "metadata": {**lease["metadata"], "resourceVersion": "1"}}

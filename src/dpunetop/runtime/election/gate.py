@@ -1,4 +1,4 @@
-"""What stands between a decision and its write: whether this process may still write, and for how long."""
+"""The gate before each write: whether this process may still write, and for how long."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Protocol
 
 
 class LeadershipLost(Exception):
-    """This process may not write any more, or not yet. The caller ends its work; the manager ends the process."""
+    """This process must not write, or not yet. The caller ends its work; the manager ends the process."""
 
 
 class WriteGate(Protocol):
-    """Ask before each write, and give the request no more time than is left."""
+    """Asked before each write; the request gets no more time than is left."""
 
     def seconds_left(self) -> float:
-        """For how long a write may still be under way; always above 0.
+        """How many seconds a write may still take; always above 0.
 
         Threads: any; never blocks on I/O. Raises: LeadershipLost.
         """

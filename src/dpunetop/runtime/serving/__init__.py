@@ -1,1 +1,1 @@
-"""HTTP servers of the operator: health, metrics, and who may read them."""
+"""The HTTP servers for health and metrics, with authentication and authorization."""

@@ -1,4 +1,4 @@
-"""Whether a caller may do something: asked of the API server, and remembered for a while."""
+"""Authenticates and authorizes callers by the API server, with a cache."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from dpunetop.runtime.flowcontrol import Backoff, TokenBucket
 TOKEN_SECONDS = 60.0
 ALLOWED_SECONDS = 300.0
 DENIED_SECONDS = 30.0
-"""How long each answer is remembered."""
+"""How long each result is cached."""
 DEADLINE_SECONDS = 10.0
 TRIES = 5
-"""How long, and how often, one review is tried while the API server does not give an answer."""
+"""Timeout and number of tries of one review while the API server does not answer."""
 MAX_TOKEN_BYTES = 16 << 10
 REVIEWS_PER_SECOND = 10.0
 REVIEWS_AT_ONCE = 40
 PEER_REVIEWS_PER_SECOND = 2.0
 PEER_REVIEWS_AT_ONCE = 20
-"""How many reviews of strangers in vain the API server is bothered with, from all addresses and from one."""
+"""Budgets of refused reviews of unknown callers, from all addresses and from one."""
 STRANGERS = 8
-"""How many strangers may wait at once; fewer than there are threads that answer, so that others never wait for them."""
+"""Limit of unknown callers that wait at once; below the number of answering threads, so that known ones never wait."""
 
 _REMEMBERED = 1024
 _WELCOME = 256
@@ -47,15 +47,15 @@ V = TypeVar("V")
 
 
 class Verdict(Enum):
-    """What a caller is told; the value is the HTTP status."""
+    """The verdict on a caller; the value is the HTTP status."""
 
     ALLOWED = 200
     UNKNOWN_CALLER = 401
     DENIED = 403
     CROWDED = 429
-    """Too many unknown callers ask; the API server was not asked."""
+    """Too many unknown callers at once; the API server was not asked."""
     UNDECIDED = 500
-    """The API server could not be asked; so no."""
+    """The API server did not answer, so access is denied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +68,23 @@ class _User:
 
 @dataclass(slots=True)
 class _Caller:
-    """One who asks now. Threads: the one that judges."""
+    """The current caller. Threads: the one in `judge`."""
 
     token: str = field(repr=False)
     digest: bytes = field(repr=False)
     peer: str
     is_welcome: bool
-    """Whether it was allowed when it came last; everybody else is a stranger."""
+    """Whether it was allowed the last time; any other caller is a stranger."""
     spent: int = 0
-    """How many reviews it has caused out of the budget for strangers."""
+    """How many reviews it has taken from the budgets for strangers."""
 
 
 class Reviewer:
     """Judges callers by TokenReview and SubjectAccessReview.
 
-    Guarantees: a caller that is not known and allowed for sure is refused; a token is reviewed at most once a minute,
-        however many ask at once; a caller that was allowed last time is always reviewed, others (strangers) within the
-        budgets above; neither tokens nor their hashes are logged.
+    Guarantees: fails closed; a token is reviewed at most once a minute, however many requests carry it at once; a
+        caller that was allowed the last time is always reviewed, others (strangers) within the budgets above; neither
+        tokens nor their hashes are logged.
     Threads: any; `judge` blocks up to twice the deadline.
     Source: Kubernetes API reference, TokenReview v1 and SubjectAccessReview v1.
     """
@@ -97,7 +97,7 @@ class Reviewer:
         self._rights: _Answers[tuple[_User, str, str], bool] = _Answers(clock)
         self._budget = _Budget(clock)
         self._strangers = threading.BoundedSemaphore(STRANGERS)
-        self._guard = threading.Lock()  # guards _welcome: the hashes of tokens that were allowed last; the last is last
+        self._guard = threading.Lock()  # guards _welcome: hashes of the tokens allowed last, the newest at the end
         self._welcome: OrderedDict[bytes, None] = OrderedDict()
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
 
@@ -109,7 +109,7 @@ class Reviewer:
         try:
             with self._place(caller):
                 verdict = self._judge(caller, path, verb, stop)
-        except _Crowded:
+        except _Overloaded:
             return Verdict.CROWDED
         except ApiError as err:
             self._log.warning("review failed", code=err.code, reason=err.reason, error=err.message)
@@ -130,7 +130,7 @@ class Reviewer:
             return _Caller(token, digest, peer, digest in self._welcome)
 
     def _note(self, caller: _Caller, verdict: Verdict) -> None:
-        if verdict is Verdict.ALLOWED:  # a scraper with a new token; only what was in vain counts
+        if verdict is Verdict.ALLOWED:  # a scraper with a new token: only refused reviews count
             self._budget.give_back(caller.peer, caller.spent)
         with self._guard:
             self._welcome.pop(caller.digest, None)
@@ -141,29 +141,29 @@ class Reviewer:
 
     @contextmanager
     def _place(self, caller: _Caller) -> Iterator[None]:
-        """Where a caller may wait. Raises: _Crowded."""
+        """A place to wait in. Raises: _Overloaded."""
         if caller.is_welcome:
             yield
             return
         if not self._strangers.acquire(blocking=False):
-            raise _Crowded
+            raise _Overloaded
         try:
             yield
         finally:
             self._strangers.release()
 
     def _spend(self, caller: _Caller) -> None:
-        """Pay for one review. Raises: _Crowded."""
+        """Take one review from the budgets. Raises: _Overloaded."""
         if caller.is_welcome:
             return
         if not self._budget.take(caller.peer):
-            raise _Crowded
+            raise _Overloaded
         caller.spent += 1
 
     def _authenticate(self, caller: _Caller, stop: Stop) -> tuple[_User | None, float]:
         self._spend(caller)
         status = self._review(TOKENREVIEWS, {"token": caller.token}, stop)
-        # Without audiences in the question the API server accepts its own only.
+        # Without audiences in the review the API server accepts only its own.
         user = _user(status.get("user")) if status.get("authenticated") is True else None
         return user, TOKEN_SECONDS
 
@@ -194,32 +194,32 @@ class Reviewer:
                     raise
 
     def _pause(self, seconds: float, deadline: float, stop: Stop) -> bool:
-        """Wait before another try; False if there is no time for one."""
+        """Wait before another try; False if no time is left for one."""
         return self._clock.monotonic() + seconds < deadline and not stop.wait(seconds)
 
 
-class _Crowded(ApiError):
-    """Not asked, to spare the API server and our threads."""
+class _Overloaded(ApiError):
+    """The API server was not asked, to protect it and our threads."""
 
     def __init__(self) -> None:
         super().__init__(429, "TooManyRequests", "too many strangers")
 
 
 class _Budget:
-    """How many reviews strangers may cause. Threads: any."""
+    """The budgets of reviews for strangers. Threads: any."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._all = TokenBucket(REVIEWS_PER_SECOND, REVIEWS_AT_ONCE, clock)
-        self._guard = threading.Lock()  # guards _peers; who asked last is last
+        self._guard = threading.Lock()  # guards _peers, least recently used first
         self._peers: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def take(self, peer: str) -> bool:
-        """Spend one review; one address cannot spend what is there for all."""
+        """Take one review; one address cannot use up the budget of all."""
         return self._of(peer).take() and self._all.take()
 
     def give_back(self, peer: str, count: int) -> None:
-        """So many reviews were not in vain."""
+        """Return `count` reviews of a caller that turned out to be allowed."""
         for _ in range(count):
             self._of(peer).give_back()
             self._all.give_back()
@@ -240,7 +240,7 @@ class _Known(Generic[V]):
 
 
 class _Answers(Generic[K, V]):
-    """Answers that are remembered for a while; who asks what is being asked already waits for that answer."""
+    """A cache with expiry; a request for a key whose review is running waits for its result."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -249,9 +249,9 @@ class _Answers(Generic[K, V]):
         self._flights: dict[K, Future[V]] = {}
 
     def get(self, key: K, ask: Callable[[], tuple[V, float]]) -> V:
-        """The answer for `key`: remembered, or from `ask`, which also says for how long (seconds) it holds.
+        """The result for `key`: cached, or from `ask`, which also returns how many seconds it is valid.
 
-        Raises: the ApiError of `ask`, also to those who waited for it.
+        Raises: the ApiError of `ask`, also in the threads that waited for it.
         """
         with self._guard:
             known = self._known.get(key)
@@ -278,7 +278,7 @@ class _Answers(Generic[K, V]):
             flight.set_exception(err)
             raise
         finally:
-            flight.cancel()  # frees who waits if something else was raised; else too late to matter
+            flight.cancel()  # releases waiting threads if another exception was raised; else it does nothing
             with self._guard:
                 del self._flights[key]
 

@@ -1,4 +1,4 @@
-"""What the process serves: metrics to those who may read them, and health to the kubelet."""
+"""The servers of the process: metrics for authorized scrapers, health for the kubelet."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ LOOPBACK = "127.0.0.1"
 CERT_FILE = "tls.crt"
 KEY_FILE = "tls.key"
 CERTIFICATE_RETRY_SECONDS = 10.0
-"""After how long files that could not be used are read again, changed or not."""
+"""Unusable certificate files are read again after this time, even if unchanged."""
 
 _METHODS = ("GET", "HEAD")
 _SELF_SIGNED_FOR = timedelta(days=3650)
 
 Check = Callable[[], str]
-"""Why something is not as it should be; empty if it is."""
+"""Returns why a check fails; empty if it passes."""
 
 
 class HealthServer:
@@ -62,12 +62,12 @@ class HealthServer:
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """Every caller that connects may read, so only from this machine."""
+    """Plain HTTP without authentication, so on loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """HTTPS, and only for bearers of a token that may `get` the path."""
+    """HTTPS with a bearer token whose user may `get` the path."""
 
     reviewer: Reviewer
     certificate: Certificate
@@ -76,9 +76,8 @@ class Guarded:
 class MetricsServer:
     """`/metrics`.
 
-    Guarantees: 401 without a token that the API server knows, 403 without the right, 500 if neither can be found out;
-        nothing of a refused request but its status is told. An address without a host means all addresses if guarded,
-        else loopback.
+    Guarantees: 401 without a valid token, 403 without the permission, 500 if the API server does not answer; a refused
+        request gets only the status. An address without a host means all addresses if guarded, else loopback.
     Threads: call `run` once.
     Raises: ConfigurationError when the address cannot be listened on, or is not on loopback though unguarded.
     """
@@ -105,12 +104,20 @@ class MetricsServer:
         self._listener.run(stop)
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """The certificate in use; `chain` is the PEM that the context was made from."""
+
+    context: ssl.SSLContext
+    chain: str
+
+
 class Certificate:
     """The serving certificate: `tls.crt` and `tls.key` of a folder, read again when they change; self-signed while they
     are absent.
 
-    Guarantees: files that cannot be used leave the certificate before in place, and are read again when they change, or
-        after CERTIFICATE_RETRY_SECONDS: what was wrong with them does not always show in them.
+    Guarantees: unusable files leave the previous certificate in place, and are read again when they change or after
+        CERTIFICATE_RETRY_SECONDS, since the cause may lie outside of them.
     Threads: any.
     """
 
@@ -119,29 +126,36 @@ class Certificate:
         self._metrics = metrics
         self._clock = clock
         self._log: FilteringBoundLogger = structlog.get_logger().bind()
-        # Guards the three below: a context; the state of the files when it was looked for in them; when to look again.
+        # Guards the three below: the certificate in use; the state of the files at the last read; the next read.
         self._guard = threading.Lock()
-        self._context: ssl.SSLContext | None = None
+        self._served: _Served | None = None
         self._state: tuple[Any, ...] | None = None
         self._again = math.inf
 
     def wrap(self, connection: socket.socket) -> socket.socket:
-        """The connection with TLS over it; the handshake comes with the first read or write."""
+        """Wrap the connection in TLS; the handshake comes with the first read or write."""
         return self.context().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
     def context(self) -> ssl.SSLContext:
-        """What the files hold now, or held when they were last of use."""
+        """The context of the current files, or of the last usable ones."""
+        return self._current().context
+
+    def chain(self) -> str:
+        """The serving certificate and its chain, as PEM."""
+        return self._current().chain
+
+    def _current(self) -> _Served:
         state, now = self._state_of_files(), self._clock.monotonic()
         with self._guard:
-            known = self._context
+            known = self._served
             if known is not None and (state is None or (state == self._state and now < self._again)):
                 return known
         read = self._read() if state is not None else None
-        context = read or known or _self_signed(self._clock)
+        served = read or known or _self_signed(self._clock)
         with self._guard:
-            self._context, self._state = context, state
+            self._served, self._state = served, state
             self._again = math.inf if read else now + CERTIFICATE_RETRY_SECONDS
-        return context
+        return served
 
     def _state_of_files(self) -> tuple[Any, ...] | None:
         if self._folder is None:
@@ -151,22 +165,23 @@ class Certificate:
             return tuple((file.st_ino, file.st_mtime_ns, file.st_size) for file in found)
         return None
 
-    def _read(self) -> ssl.SSLContext | None:
+    def _read(self) -> _Served | None:
         assert self._folder is not None
         self._metrics.read()
         context = _tls()
         try:
+            chain = (self._folder / CERT_FILE).read_text("ascii", "replace")
             context.load_cert_chain(self._folder / CERT_FILE, self._folder / KEY_FILE, password=_no_password)
         except (OSError, ValueError) as err:  # an SSLError is an OSError
             self._metrics.failed()
             self._log.warning("serving certificate not usable", folder=str(self._folder), error=str(err))
             return None
         self._log.info("serving certificate read", folder=str(self._folder))
-        return context
+        return _Served(context, chain)
 
 
 def _among(pages: Mapping[str, Respond]) -> Respond:
-    """The page at the path; to nothing but GET and HEAD."""
+    """Serve the page at the path, for GET and HEAD only."""
 
     def respond(request: Request, stop: Stop) -> Answer:
         if request.method not in _METHODS:
@@ -187,7 +202,7 @@ def _checked(check: Check) -> Respond:
 
 def _guarded(page: Respond, reviewer: Reviewer) -> Respond:
     def guarded(request: Request, stop: Stop) -> Answer:
-        # HEAD of a page needs the right to GET it.
+        # HEAD needs the permission to GET.
         verdict = reviewer.judge(_bearer_token(request), request.path, "get", stop, peer=request.peer)
         if verdict is Verdict.ALLOWED:
             return page(request, stop)
@@ -233,28 +248,29 @@ def _tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION  # which would be a handshake without end
+    context.options |= ssl.OP_NO_RENEGOTIATION  # a caller could repeat the handshake without end
     return context
 
 
 def _no_password() -> str:
-    # Without it OpenSSL would ask on the terminal for that of an encrypted key.
+    # Without a callback OpenSSL would prompt on the terminal for the password of an encrypted key.
     raise ValueError("the key is encrypted")
 
 
-def _self_signed(clock: Clock) -> ssl.SSLContext:
-    pem = _self_signed_pem(clock)
+def _self_signed(clock: Clock) -> _Served:
+    private, public = _self_signed_pem(clock)
     context = _tls()
-    # The only way in is by a file name; this file lives in memory and has no name that anyone else could open.
+    # OpenSSL loads only from files; this one lives in memory and has no name that another process could open.
     with open(os.memfd_create("serving-certificate"), "wb") as file:
-        file.write(pem)
+        file.write(private + public)
         file.flush()
         context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
-    return context
+    return _Served(context, public.decode())
 
 
-def _self_signed_pem(clock: Clock) -> bytes:
-    from cryptography import x509  # only here: it costs megabytes that most runs never need
+def _self_signed_pem(clock: Clock) -> tuple[bytes, bytes]:
+    """A new key and a self-signed certificate."""
+    from cryptography import x509  # imported here, since it takes megabytes that most runs never need
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -271,4 +287,4 @@ def _self_signed_pem(clock: Clock) -> bytes:
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return private + certificate.public_bytes(serialization.Encoding.PEM)
+    return private, certificate.public_bytes(serialization.Encoding.PEM)

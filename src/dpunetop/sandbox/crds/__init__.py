@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions of the operators beside ours: true schemas of the fields that anyone here touches."""
+"""CustomResourceDefinitions of the operators beside ours, with the true schemas of all fields that are used here."""
 
 from __future__ import annotations
 

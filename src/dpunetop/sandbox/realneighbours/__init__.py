@@ -1,1 +1,1 @@
-"""The neighbours: a machine-config-controller and a node maintenance operator in place of what stands in for them."""
+"""A real machine-config-controller and a real node maintenance operator, in place of their stand-ins."""

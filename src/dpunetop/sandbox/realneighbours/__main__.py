@@ -1,6 +1,6 @@
-"""`python -m dpunetop.sandbox.realneighbours COMMAND…` runs a command with the programs that NMO and MCC name.
+"""`python -m dpunetop.sandbox.realneighbours COMMAND…` runs a command with the programs in NMO and MCC.
 
-Of one that is not named it says so, loud, and a stand-in is in its place; without both nothing is run.
+If one of the two is not set, it prints so and uses the stand-in; without both it runs nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VARIABLES = {"NMO": "node maintenance operator", "MCC": "machine-config-controll
 
 
 def main(command: Sequence[str]) -> int:
-    """The exit code of the command; 0 where nothing is named, 1 where what is named cannot be used."""
+    """The exit code of the command; 0 if neither variable is set, 1 if a named program cannot be used."""
     try:
         named = {variable: from_environment(variable) for variable in VARIABLES}
     except Unavailable as err:

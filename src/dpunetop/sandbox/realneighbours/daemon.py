@@ -19,9 +19,9 @@ from dpunetop.sandbox.standins.engine import StandIn, StandInEngine
 
 
 class MachineConfigDaemon(StandIn):
-    """The daemon of every node: it asks for the drain, reboots, asks for the uncordon, and says that it is done.
+    """The daemons of all nodes: each requests the drain, reboots, requests the uncordon, and reports Done.
 
-    Guarantees: a new node has the configuration of the worker pool, or of the masters', and asks to be uncordoned once.
+    Guarantees: a new node has the configuration of the worker or the master pool, and requests one uncordon.
     Source: machine-config-operator at 7ff337a4, pkg/daemon/drain.go (performDrain), pkg/daemon/daemon.go
         (updateConfigAndState, completeUpdate); which configuration a new node gets: pkg/server/cluster_server.go.
     """

@@ -6,12 +6,12 @@ import base64
 import re
 import signal
 import subprocess
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from dpunetop.kube.keys import NAMESPACES, SECRETS, Resource
 from dpunetop.kube.meta import Obj, name_of, new_object
 from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.lifecycle import Lifecycle
 from dpunetop.sandbox.processes import Process, RunFolder, minimal_environment, reserve_port
 from dpunetop.sandbox.realneighbours.program import Program, Unavailable
 
@@ -25,10 +25,10 @@ _END_SECONDS = 30.0
 _CONFIG = "config.openshift.io"
 
 
-class MachineConfigNeighbour:
-    """The controller as a process, to be put in the stand-in's place: see `World`. Daemons are played beside it.
+class MachineConfigNeighbour(Lifecycle):
+    """The controller as a process, in place of the stand-in: see `World`. A stand-in plays the daemons.
 
-    Guarantees: after `close`, or the end of this process, it is gone. `stop` and `start` in turn may be called again.
+    Guarantees: after `close`, or the end of this process, it is gone. `stop` and `start` may alternate.
     Threads: one.
     """
 
@@ -41,17 +41,8 @@ class MachineConfigNeighbour:
         self._process: Process | None = None
         self.log = self._folder.path / "mcc.log"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def install(self, infra: ControlPlane) -> None:
-        """Make its kinds, its policies and what it presumes. Raises: ApiError."""
+        """Create its CRDs, its admission policies and the objects that it requires. Raises: ApiError."""
         self._infra = infra
         infra.apply(self.program.objects("CustomResourceDefinition"))
         infra.apply(new_object(NAMESPACES, "", name) for name in _NAMESPACES)
@@ -63,9 +54,9 @@ class MachineConfigNeighbour:
         infra.apply(apt_policies(self.program, {obj["kind"] for obj in objects}))
 
     def start(self) -> None:
-        """Run it."""
+        """Start it."""
         templates = self._folder.path / "templates"
-        for role in _ROLES:  # what nodes are made of in OpenShift does not matter here
+        for role in _ROLES:  # the content of OpenShift's node images does not matter here
             (templates / role).mkdir(parents=True, exist_ok=True)
         argv = [str(self.program.path), "start", f"--kubeconfig={self._infra.admin_kubeconfig}"]
         argv += [f"--resourcelock-namespace={NAMESPACE}", f"--payload-version={_RELEASE}", f"--templates={templates}"]
@@ -73,23 +64,23 @@ class MachineConfigNeighbour:
         self._process = self._folder.reaper.spawn(argv, self.log, minimal_environment())
 
     def stop(self) -> None:
-        """End it; its Lease is given back, so that the next one need not wait."""
+        """Stop it; it releases its Lease, so that the next one need not wait."""
         if self._process is not None:
             self._process.signal(signal.SIGTERM)
             self._process.wait(_END_SECONDS)
 
     def close(self) -> None:
-        """End it and forget its log; may be called again."""
+        """Stop it and remove its log; may be called again."""
         self._folder.close()
         self._metrics.release()
 
     def log_text(self) -> str:
-        """What it has said."""
+        """Its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 def apt_policies(program: Program, present: set[str]) -> list[Obj]:
-    """Its admission policies, but for those with a parameter of a kind that only an open gate would bring."""
+    """Its admission policies, except those with a parameter of a kind behind a feature gate."""
     policies = program.objects("ValidatingAdmissionPolicy")
     kinds = {name_of(each): (each["spec"].get("paramKind") or {}).get("kind") for each in policies}
     apt = {name for name, kind in kinds.items() if kind is None or kind in present}
@@ -101,11 +92,10 @@ def apt_policies(program: Program, present: set[str]) -> list[Obj]:
 
 
 def presumed(version: str, authority: bytes) -> list[Obj]:
-    """What OpenShift has before its machine-config-controller starts, with no gate open and no platform.
+    """The objects that OpenShift creates before its machine-config-controller starts; no feature gate, no platform.
 
     Source: machine-config-operator at 7ff337a4, cmd/machine-config-controller/start.go and pkg/controller/render:
-        without a FeatureGate of its release it ends, and it renders nothing from a ControllerConfig that another
-        version made.
+        it exits without a FeatureGate of its release, and renders nothing from a ControllerConfig of another version.
     """
     gates = [{"version": _RELEASE, "enabled": [], "disabled": []}]
     network = {"apiServerURL": "", "apiServerInternalURI": "", "etcdDiscoveryDomain": "", "infrastructureName": ""}
@@ -159,11 +149,11 @@ def _controller_config(version: str, infrastructure: Obj, dns: Obj, authority: s
 
 
 def version_of(program: Program) -> str:
-    """What it calls itself: the version in its words `<name> <version>-<commit>`. Raises: Unavailable."""
+    """The version that it prints, in the form `<name> <version>-<commit>`. Raises: Unavailable."""
     said = subprocess.run(
         [program.path, "version"], capture_output=True, text=True, timeout=_VERSION_SECONDS, check=False
     ).stdout
     found = re.match(r"\S+ (\S*)-[0-9a-f]*$", said.strip())
     if found is None:
-        raise Unavailable(f"{program.path} version says {said[:200]!r}: it is no machine-config-controller")
+        raise Unavailable(f"{program.path} version prints {said[:200]!r}: this is not a machine-config-controller")
     return found[1]

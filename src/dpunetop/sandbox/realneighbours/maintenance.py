@@ -8,21 +8,21 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from dpunetop.kube.keys import NAMESPACES
 from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.lifecycle import Lifecycle
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.processes import Process, RunFolder, minimal_environment
 from dpunetop.sandbox.realneighbours.program import Program, Unavailable
 
 LEASES_NAMESPACE = "medik8s-leases"
 
-# It has no option for either. Source: node-maintenance-operator at 3a54cd15, cmd/main.go, with controller-runtime's
-# defaults for webhooks: this port, and certificates in this folder below that of temporary files.
+# No option changes these two. Source: node-maintenance-operator at 3a54cd15, cmd/main.go, and controller-runtime's
+# defaults for webhooks: this port, and certificates in this folder below the one of temporary files.
 _WEBHOOK_PORT = 9443
 _CERTIFICATES = "k8s-webhook-server/serving-certs"
 _LOOPBACK = "127.0.0.1"
@@ -30,10 +30,10 @@ _START_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 
 
-class NodeMaintenanceNeighbour:
-    """The operator as a process, to be put in the stand-in's place: see `World`.
+class NodeMaintenanceNeighbour(Lifecycle):
+    """The operator as a process, in place of the stand-in: see `World`.
 
-    Guarantees: after `close`, or the end of this process, it is gone. `stop` and `start` in turn may be called again.
+    Guarantees: after `close`, or the end of this process, it is gone. `stop` and `start` may alternate.
     Threads: one.
     """
 
@@ -44,17 +44,8 @@ class NodeMaintenanceNeighbour:
         self._process: Process | None = None
         self.log = self._folder.path / "nmo.log"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def install(self, tenant: ControlPlane) -> None:
-        """Make its kinds, its webhook and what it presumes. Raises: ApiError."""
+        """Create its CRDs, its webhook and the namespace that it requires. Raises: ApiError."""
         self._tenant = tenant
         tenant.apply(self.program.objects("CustomResourceDefinition"))
         tenant.apply(new_object(NAMESPACES, "", LEASES_NAMESPACE))
@@ -62,9 +53,9 @@ class NodeMaintenanceNeighbour:
         tenant.apply(reachable(each, self._authority.pem) for each in webhooks)
 
     def start(self) -> None:
-        """Run it until its webhook answers. Raises: Unavailable."""
+        """Start it, and wait until its webhook answers. Raises: Unavailable."""
         if _is_taken(_WEBHOOK_PORT):
-            raise Unavailable(f"port {_WEBHOOK_PORT}, where its webhook listens, is taken")
+            raise Unavailable(f"port {_WEBHOOK_PORT} of its webhook is in use; end the process that listens there")
         certificates = self._folder.path / _CERTIFICATES
         certificates.mkdir(parents=True, exist_ok=True)
         pair = self._authority.serving(("localhost",), (_LOOPBACK,))
@@ -77,17 +68,17 @@ class NodeMaintenanceNeighbour:
         self._wait(self._process)
 
     def stop(self) -> None:
-        """End it, webhook and all; what it defined stays."""
+        """Stop it with its webhook; its CRDs and objects stay."""
         if self._process is not None:
             self._process.signal(signal.SIGKILL)
             self._process.wait(_START_SECONDS)
 
     def close(self) -> None:
-        """End it and forget its log; may be called again."""
+        """Stop it and remove its log; may be called again."""
         self._folder.close()
 
     def log_text(self) -> str:
-        """What it has said."""
+        """Its log."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     def _wait(self, process: Process) -> None:
@@ -99,7 +90,7 @@ class NodeMaintenanceNeighbour:
 
 
 def reachable(configuration: Obj, authority: bytes) -> Obj:
-    """The same webhooks, asked at the port where the program listens here, under that CA."""
+    """The same webhooks, at the port where the program listens here, with that CA."""
     return {**configuration, "webhooks": list(_webhooks(configuration, authority))}
 
 

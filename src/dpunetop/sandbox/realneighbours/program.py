@@ -1,4 +1,4 @@
-"""A program that someone gives us, with the manifests that belong to it."""
+"""A program that the user provides, with its manifests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEPT = ("name", "labels", "annotations")
 
 
 class Unavailable(Exception):
-    """What was named cannot be used; the text says what to do."""
+    """The named program cannot be used; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Program:
 
     @property
     def digest(self) -> str:
-        """What tells one build from another."""
+        """The SHA-256 of the program, which identifies the build."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]
 
     def objects(self, *kinds: str) -> list[Obj]:
-        """Those of these kinds in the folder, definitions as they are in files or as a cluster shows them."""
+        """The objects of these kinds in the folder, as written in files or as exported from a cluster."""
         return [obj for obj in self._all() if obj["kind"] in kinds]
 
     def _all(self) -> Iterator[Obj]:
@@ -51,10 +51,10 @@ def program_at(variable: str, given: str, manifests: str = "") -> Program:
     """Look at a program. Raises: Unavailable."""
     path = Path(given).resolve()
     if not (path.is_file() and os.access(path, os.X_OK)):
-        raise Unavailable(f"{variable}: {given} is not a program that can be run; docs/real-neighbours.md says more")
+        raise Unavailable(f"{variable}: {given} is not an executable program; see docs/real-neighbours.md")
     folder = Path(manifests or f"{given}.manifests").resolve()
     if not any(folder.glob("*.y*ml")):
-        raise Unavailable(f"{variable}_CRDS: {folder} holds no manifests; docs/real-neighbours.md says which")
+        raise Unavailable(f"{variable}_CRDS: {folder} holds no manifests; docs/real-neighbours.md lists them")
     return Program(path, folder)
 
 

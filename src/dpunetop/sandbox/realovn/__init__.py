@@ -1,1 +1,1 @@
-"""The real OVN and Open vSwitch on one machine, in namespaces of their own: what our pods run beside `ovnkube`."""
+"""The real OVN and Open vSwitch, which our pods run beside `ovnkube`, on one machine in namespaces of their own."""

@@ -1,8 +1,8 @@
-"""The containers of a pod on the DPU: started, probed, restarted and ended as a kubelet does it.
+"""The containers of a pod on the DPU: started, probed, restarted and ended as by a kubelet.
 
-A kubelet is no kinder than this: a container that ends is started again, whatever its exit code, at once for the first
-time and then after pauses of 10 s, 20 s, … 5 min; it is Ready only after its probe said so since its start; one that
-fails its liveness probe, or is stopped, gets SIGTERM, and SIGKILL after the grace. Rules cite Kubernetes v1.37.2.
+A container that ends is restarted whatever its exit code, at once for the first time, then after 10 s, 20 s, … 5 min.
+It is Ready only after its readiness probe succeeded since its start. If it fails its liveness probe, or is stopped, it
+gets SIGTERM, and SIGKILL after the grace period. Rules cite Kubernetes v1.37.2.
 """
 
 from __future__ import annotations
@@ -14,39 +14,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpunetop.base.stop import Stop
-from dpunetop.sandbox.realovn.pace import Backoff, Pace
+from dpunetop.sandbox.realovn.clock import Backoff, KubeletClock
 from dpunetop.sandbox.realovn.packages import Image
-from dpunetop.sandbox.realovn.podspec import ContainerSpec, Question
+from dpunetop.sandbox.realovn.podspec import ContainerSpec, ProbeType
 from dpunetop.sandbox.realovn.rootfs import Failed, Root
-from dpunetop.sandbox.realovn.runs import Ended, Run
+from dpunetop.sandbox.realovn.runs import Run, Termination
 from dpunetop.sandbox.realovn.volumes import Volumes
 
 _POLL_SECONDS = 0.05
-# pkg/kubelet/kubelet.go `plegRelistPeriod`: so long until it is seen that a container has ended.
+# pkg/kubelet/kubelet.go `plegRelistPeriod`: the delay until the kubelet sees that a container has ended.
 _NOTICE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the API server would show of a container."""
+    """The status of a container as in the API."""
 
     name: str
     process: int | None
-    """Its first process, while it runs."""
+    """The pid of its first process, while it runs."""
     ready: bool
     restarts: int
-    last: Ended | None
+    last: Termination | None
 
 
 class Container:
     """A container that is kept running until it is stopped.
 
-    Threads: `run` by one thread, once; all else by any.
+    Threads: `run` by one thread, once; everything else by any.
     """
 
-    def __init__(self, spec: ContainerSpec, image: Image, volumes: Volumes, folder: Path, pace: Pace) -> None:
+    def __init__(self, spec: ContainerSpec, image: Image, volumes: Volumes, folder: Path, clock: KubeletClock) -> None:
         self.spec = spec
-        self.pace = pace
+        self.clock = clock
         self._image = image
         self._volumes = volumes
         self._folder = folder
@@ -55,7 +55,7 @@ class Container:
         self._run: Run | None = None
         self._ready = False
         self._restarts = 0
-        self._last: Ended | None = None
+        self._last: Termination | None = None
         self._unhealthy = False
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -63,22 +63,22 @@ class Container:
         return f"<Container {self.status()}>"
 
     def status(self) -> Status:
-        """What the API server would show of it now."""
+        """Its current status, as in the API."""
         with self._guard:
             process = self._run.process if self._run else None
             return Status(self.spec.name, process, self._ready and process is not None, self._restarts, self._last)
 
     def log(self, start: int | None = None) -> Path:
-        """What its run wrote: that of the last start, or of start `start`, counted from 0."""
+        """The log of its last start, or of start `start`, counted from 0."""
         return self._folder / f"{self.status().restarts if start is None else start}.log"
 
     def current(self) -> Run | None:
-        """The run that goes on, if any."""
+        """The current run, if any."""
         with self._guard:
             return self._run
 
-    def execute(self, *command: str, timeout: float = 30.0) -> str:
-        """Run a command in it, as `kubectl exec` does; what it wrote. Raises: Failed, also while it does not run."""
+    def execute(self, *command: str, timeout: float = 120.0) -> str:
+        """Run a command in it, as `kubectl exec` does; returns the output. Raises: Failed, also while it is down."""
         run = self.current()
         if run is None:
             raise Failed(f"{self} does not run")
@@ -88,19 +88,19 @@ class Container:
         return said
 
     def judge_ready(self, run: Run, ready: bool) -> None:
-        """Take the word of the readiness probe; of a run that is over it counts no more."""
+        """Record a result of the readiness probe, unless its run is over."""
         with self._guard:
             if self._run is run:
                 self._ready = ready
 
     def judge_unhealthy(self, run: Run) -> None:
-        """Have it stopped and started again."""
+        """Restart it, after a failed liveness probe."""
         with self._guard:
             if self._run is run:
                 self._unhealthy = True
 
     def kill_first_process(self) -> None:
-        """SIGKILL, as the kernel does it when memory is short."""
+        """Send SIGKILL, as the kernel does on OOM."""
         run = self.current()
         if run is not None:
             run.signal(signal.SIGKILL)
@@ -124,10 +124,10 @@ class Container:
         with self._guard:
             # Without a readiness probe it is Ready as soon as it runs: pkg/kubelet/prober/prober_manager.go.
             self._run, self._unhealthy, self._restarts = run, False, number
-            self._ready = Question.READINESS not in self.spec.probes
+            self._ready = ProbeType.READINESS not in self.spec.probes
         return run
 
-    def _see_through(self, run: Run, stop: Stop, grace_seconds: float) -> Ended:
+    def _see_through(self, run: Run, stop: Stop, grace_seconds: float) -> Termination:
         while not (stop.is_set() or self._is_unhealthy()):
             code = run.poll()
             if code is not None:
@@ -135,7 +135,7 @@ class Container:
             stop.wait(_POLL_SECONDS)
         return run.end(grace_seconds)
 
-    def _finish(self, run: Run, ended: Ended) -> None:
+    def _finish(self, run: Run, ended: Termination) -> None:
         with self._guard:
             self._run, self._ready, self._last = None, False, ended
         # The rest of a container that shares the processes of its node: CRI-O internal/oci/runtime_oci.go
@@ -143,7 +143,7 @@ class Container:
         run.root.close()
 
     def _pause(self, finished: float, stop: Stop) -> None:
-        second = self.pace.seconds
+        second = self.clock.seconds
         noticed = finished + _NOTICE_SECONDS * second
         pause = self._backoff.next(finished / second, noticed / second) * second
         stop.wait(max(finished + pause, noticed) - time.monotonic())

@@ -1,6 +1,6 @@
-"""The DPU beneath our pods: its root file system, Open vSwitch with the userspace datapath, an uplink to a fabric.
+"""The DPU below our pods: its root file system, Open vSwitch with the userspace datapath, and an uplink to a fabric.
 
-What a DPU has and this one does not: representors in hardware, offload, the kernel's datapath.
+It lacks hardware representors, offload, and the kernel's datapath.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from dpunetop.sandbox.realovn import packages
-from dpunetop.sandbox.realovn.network import End, Place, add_place, connect
+from dpunetop.sandbox.realovn.network import CableEnd, NetworkNamespace, add_network_namespace, connect
 from dpunetop.sandbox.realovn.packages import Image
 from dpunetop.sandbox.realovn.rootfs import Failed, Root
 
@@ -22,7 +22,7 @@ UPLINK = "p0"
 EXTERNAL_BRIDGE = "br-ex"
 
 _SWITCH = "ovs-vswitchd"
-_START_SECONDS = 20.0
+_START_SECONDS = 120.0
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _OVSDB = "/run/openvswitch/db.sock"
 _FOLDERS = ("run/openvswitch", "run/netns", "var/log/ovn", "var/log/openvswitch", "etc/openvswitch")
@@ -30,7 +30,7 @@ _FOLDERS = ("run/openvswitch", "run/netns", "var/log/ovn", "var/log/openvswitch"
 
 @dataclass(frozen=True)
 class Addresses:
-    """Who is who on the fabric; all in one network."""
+    """The addresses on the fabric, all in one network."""
 
     dpu: str = "192.168.50.2"
     fabric: str = "192.168.50.1"
@@ -38,10 +38,10 @@ class Addresses:
 
 
 class Dpu:
-    """A DPU that runs: a context manager.
+    """A running DPU: a context manager.
 
-    Guarantees: the network namespace of this process is the DPU's; `fabric` is at the other end of its uplink. All of
-        it is in memory below `folder`, and goes with the world that it is in.
+    Guarantees: the network namespace of this process is the DPU's; `fabric` is at the other end of its uplink. All
+        files are in memory below `folder`, and disappear with the namespaces.
     Raises: Unavailable; Failed.
     """
 
@@ -50,16 +50,16 @@ class Dpu:
         self.folder = folder
         self.image = image or packages.find()
         self.root = Root(self.image, folder / "dpu")
-        self.here = Place(self.root)
+        self.here = NetworkNamespace(self.root)
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         self._prepare()
-        self.fabric = add_place(self.root, "fabric")
+        self.fabric = add_network_namespace(self.root, "fabric")
 
     def __enter__(self) -> Self:
         try:
             self.root.run("ovsdb-tool", "create", "/etc/openvswitch/conf.db", _SCHEMA)
             prefix = self.addresses.prefix
-            connect(End(self.here, UPLINK), End(self.fabric, "f0", f"{self.addresses.fabric}/{prefix}"))
+            connect(CableEnd(self.here, UPLINK), CableEnd(self.fabric, "f0", f"{self.addresses.fabric}/{prefix}"))
             self.power_on()
         except BaseException:
             self.close()
@@ -70,9 +70,9 @@ class Dpu:
         self.close()
 
     def close(self) -> None:
-        """End Open vSwitch and take its interfaces away, so that another DPU can be made in this world."""
+        """End Open vSwitch and remove its interfaces, so that another DPU can start in these namespaces."""
         if _SWITCH in self._daemons:
-            # It makes interfaces that outlive it, unless it is asked to take them along.
+            # Its interfaces outlive it unless --cleanup removes them.
             self.root.run("ovs-appctl", "--timeout=20", "exit", "--cleanup")
             self._daemons.pop(_SWITCH).wait(20)
         self._kill_daemons()
@@ -81,14 +81,14 @@ class Dpu:
         self.root.close()
 
     def power_off(self) -> None:
-        """End Open vSwitch as a loss of power does, and forget what was in memory; interfaces stay."""
+        """End Open vSwitch as a loss of power does, and lose the memory; interfaces stay."""
         self._kill_daemons()
         for folder in self.root.inside("/run").iterdir():
             if folder.is_dir() and folder.name != "netns":
                 shutil.rmtree(folder)
 
     def power_on(self) -> None:
-        """Start Open vSwitch with what it knew before, and give the external bridge its address."""
+        """Start Open vSwitch with its stored database, and give the external bridge its address."""
         self._prepare()
         self._start_open_vswitch()
         self._plug_in()
@@ -100,11 +100,11 @@ class Dpu:
         self._daemons.clear()
 
     def vsctl(self, *arguments: str) -> str:
-        """`ovs-vsctl`, which waits for Open vSwitch to have done it. Raises: Failed."""
+        """Run `ovs-vsctl`, which waits until Open vSwitch has applied the change. Raises: Failed."""
         return self.root.run("ovs-vsctl", "--timeout=20", *arguments)
 
     def add_to_bridge(self, bridge: str, interface: str) -> None:
-        """Put an interface of the DPU into a bridge with the userspace datapath."""
+        """Add an interface of the DPU to a bridge with the userspace datapath."""
         self.vsctl("--may-exist", "add-port", bridge, interface, "--", "set", "Interface", interface, "type=system")
 
     def _prepare(self) -> None:
@@ -118,7 +118,7 @@ class Dpu:
         self._until_answered("--no-wait", "init")
         facts = ("external_ids:ovn-bridge-datapath-type=netdev", "external_ids:system-id=chassis-of-the-dpu")
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *facts)
-        # Without the kernel's datapath: not every machine has it, and it would not be private.
+        # No kernel datapath: not every machine has it, and it would be shared with the machine.
         self._daemon(_SWITCH, f"unix:{_OVSDB}", "--disable-system")
 
     def _daemon(self, program: str, *arguments: str) -> None:

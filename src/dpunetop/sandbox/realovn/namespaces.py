@@ -1,8 +1,8 @@
-"""A world of its own for the real OVN: network, mounts, processes and IPC, gone with whoever started them.
+"""Network, mount, process and IPC namespaces for the real OVN, which end with the process that started them.
 
-`python -m dpunetop.sandbox.realovn.namespaces COMMAND…` runs a command in there. The command is an ordinary process of
-this machine's programs and files; what it does to interfaces, routes, mounts, `/run` and `/dev/shm` is private, and the
-kernel takes it all back when the command ends or is killed, with every process that it left.
+`python -m dpunetop.sandbox.realovn.namespaces COMMAND…` runs a command in them. The command uses this machine's
+programs and files, but its interfaces, routes, mounts, `/run` and `/dev/shm` are private. When it ends or is killed,
+the kernel removes them all, with every process that it left.
 """
 
 from __future__ import annotations
@@ -22,42 +22,42 @@ _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 _UNSHARE = ("unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child=SIGKILL", "--mount-proc")
 _PROGRAMS = ("setpriv", "unshare", "nsenter", "mount", "umount", "chroot")
 _OUTSIDE = "DPUNETOP_OUTSIDE_NET"
-# A socket of a service of this machine is none of the world's; what is left in memory goes with the world.
+# It hides the sockets of the machine's services; files in memory disappear with the namespaces.
 _PRIVATE_FOLDERS = ("/run", "/dev/shm")
 _THIS = "dpunetop.sandbox.realovn.namespaces"
 _FIRST = "--first-process"
 
 
 def is_inside() -> bool:
-    """Whether this process is in a world that this module made; never true in the network namespace of the machine."""
+    """Whether this process is in namespaces of this module; never true in the network namespace of the machine."""
     outside = os.environ.get(_OUTSIDE)
     return outside is not None and outside != _network_namespace()
 
 
 def require_inside() -> None:
-    """Raises: Unavailable, unless `is_inside`: so nobody touches interfaces or mounts of the machine by mistake."""
+    """Raises: Unavailable, unless `is_inside`. It protects the machine's interfaces and mounts from mistakes."""
     if not is_inside():
         raise Unavailable(f"this must run in namespaces of its own: python -m {_THIS} COMMAND…")
 
 
 def check() -> None:
-    """Raises: Unavailable, where this machine lacks a program or does not let us make namespaces."""
+    """Raises: Unavailable, if this machine lacks a program or does not permit namespaces."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if missing:
         raise Unavailable(f"this machine has no {', '.join(missing)}: util-linux and coreutils are needed")
     tried = subprocess.run([*_UNSHARE, "--", "true"], capture_output=True, text=True, timeout=30, check=False)
     if tried.returncode != 0:
         said = (tried.stderr.strip() or f"exit code {tried.returncode}").splitlines()[-1]
-        raise Unavailable(f"no namespaces here ({said}): it takes root, or a container that is privileged")
+        raise Unavailable(f"no namespaces here ({said}): run as root, or in a privileged container")
 
 
 def argv(command: Sequence[str]) -> list[str]:
-    """What runs `command` in a world of its own; everything in there ends with it, and it ends with its parent."""
+    """The argv that runs `command` in new namespaces; its processes end with it, and it ends with its parent."""
     return [*_DIE_WITH_PARENT, *_UNSHARE, "--", sys.executable, "-m", _THIS, _FIRST, *command]
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """What a command in a world has to know of the outside."""
+    """The environment of a command in the namespaces, with facts about the machine outside."""
     return {**given, _OUTSIDE: _network_namespace()}
 
 
@@ -66,10 +66,10 @@ def _network_namespace() -> str:
 
 
 def _first_process(command: Sequence[str]) -> int:
-    """What runs as process 1: set the world up, run the command, take in what it leaves; give its exit code."""
+    """Process 1: set up the namespaces, run the command, reap its orphans; returns its exit code."""
     require_inside()
     _furnish()
-    # The terminal sends its interrupt to all; the command decides what becomes of it. Not SIG_IGN: that is inherited.
+    # The terminal sends SIGINT to all processes, and only the command acts on it. Not SIG_IGN, which is inherited.
     signal.signal(signal.SIGINT, lambda *_: None)
     child = os.posix_spawnp(command[0], list(command), os.environ)
     while True:
@@ -82,7 +82,7 @@ def _first_process(command: Sequence[str]) -> int:
 def _furnish() -> None:
     for folder in _PRIVATE_FOLDERS:
         _run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", folder)
-    # Interfaces below /sys are those of the network namespace that mounts it.
+    # /sys shows the interfaces of the network namespace that mounted it.
     _run("mount", "-t", "sysfs", "sysfs", "/sys")
     _run("chroot", str(packages.find().root), "ip", "link", "set", "lo", "up")
 
@@ -92,7 +92,7 @@ def _run(*command: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a command in a world of its own; where none is to be had, say so, loud, and fail if CI is what runs it."""
+    """Run a command in new namespaces; if the machine permits none, print so, and fail in CI."""
     if arguments[:1] == [_FIRST]:
         return _first_process(arguments[1:])
     try:

@@ -1,4 +1,4 @@
-"""Network namespaces beside that of the DPU, and the cables between them."""
+"""Network namespaces beside the DPU's, and the veth pairs between them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dpunetop.sandbox.realovn.rootfs import Root
 
 
 @dataclass(frozen=True)
-class Place:
+class NetworkNamespace:
     """A network namespace: the DPU's own, or one beside it by name, such as the fabric and the host."""
 
     node: Root
@@ -19,15 +19,15 @@ class Place:
         return self.name or "the DPU"
 
     def ip(self, *arguments: str) -> str:
-        """`ip` with `arguments`, in here. Raises: Failed."""
+        """Run `ip` in this namespace. Raises: Failed."""
         return self.node.run("ip", *(("-n", self.name) if self.name else ()), *arguments)
 
     def run(self, *command: str) -> str:
-        """A command of the DPU's root, in here. Raises: Failed."""
+        """Run a command of the DPU's root in this namespace. Raises: Failed."""
         return self.node.run(*self._enter(), *command)
 
     def argv(self, command: Sequence[str]) -> list[str]:
-        """What runs a command of this machine, such as this Python, in here."""
+        """The argv that runs a command of this machine, such as this Python, in this namespace."""
         if self.name is None:
             return list(command)
         return ["nsenter", f"--net={self.node.inside(f'/run/netns/{self.name}')}", "--", *command]
@@ -37,29 +37,29 @@ class Place:
 
 
 @dataclass(frozen=True)
-class End:
-    """One end of a cable."""
+class CableEnd:
+    """One end of a veth pair."""
 
-    place: Place
+    place: NetworkNamespace
     name: str
     address: str | None = None
     """With its prefix length."""
     mac: str | None = None
 
 
-def add_place(node: Root, name: str) -> Place:
-    """A new network namespace of this name, its loopback up; the DPU's root shows it below `/run/netns`."""
+def add_network_namespace(node: Root, name: str) -> NetworkNamespace:
+    """Create a network namespace of this name with loopback up; the DPU's root shows it below `/run/netns`."""
     node.run("ip", "netns", "add", name)
-    place = Place(node, name)
+    place = NetworkNamespace(node, name)
     place.ip("link", "set", "lo", "up")
     return place
 
 
-def connect(one: End, other: End) -> None:
-    """A cable between two places, both ends up.
+def connect(one: CableEnd, other: CableEnd) -> None:
+    """Create a veth pair between two network namespaces, both ends up.
 
-    The ends compute their checksums themselves: Open vSwitch's userspace datapath takes frames as they are, and drops
-    what a kernel left unfinished for a network card to complete.
+    Both ends compute checksums in software: Open vSwitch's userspace datapath drops frames whose checksum a kernel left
+    to the network card.
     """
     one.place.ip("link", "add", one.name, "type", "veth", "peer", "name", other.name, *_netns(other))
     for end in (one, other):
@@ -71,6 +71,6 @@ def connect(one: End, other: End) -> None:
         end.place.ip("link", "set", end.name, "up")
 
 
-def _netns(end: End) -> tuple[str, ...]:
+def _netns(end: CableEnd) -> tuple[str, ...]:
     # Process 1 is in the DPU's.
     return ("netns", end.place.name or "1")

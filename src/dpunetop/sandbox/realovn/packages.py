@@ -1,7 +1,7 @@
 """The programs of OVN and Open vSwitch: packages of this Debian, unpacked into a folder and never installed.
 
-`python -m dpunetop.sandbox.realovn.packages` makes sure that the folder is there and prints it. Nothing of the machine
-changes: apt works on lists and a cache of its own, no maintainer script runs, no service starts.
+`python -m dpunetop.sandbox.realovn.packages` creates the folder if necessary and prints it. The machine does not
+change: apt uses lists and a cache of its own, no maintainer script runs, no service starts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PACKAGES = (
     *("ethtool", "iproute2", "iptables", "nftables", "procps", "util-linux"),
     *("openvswitch-switch", "ovn-central", "ovn-host"),
 )
-# What maintainer scripts would do; relative links, so that they lead to the same place from outside of the root.
+# In place of maintainer scripts; the links are relative, so that they are valid outside of the root too.
 _LINKS: Mapping[str, str] = {
     "bin": "usr/bin",
     "lib": "usr/lib",
@@ -43,7 +43,7 @@ _COPIES: Mapping[str, str] = {
     "etc/passwd": "usr/share/base-passwd/passwd.master",
     "etc/group": "usr/share/base-passwd/group.master",
 }
-# Hooks of the machine's apt would change the machine.
+# The hooks of the machine's apt would change the machine.
 _APT_CONFIGURATION = """\
 #clear APT::Update::Pre-Invoke;
 #clear APT::Update::Post-Invoke;
@@ -64,35 +64,35 @@ Dir::Etc::SourceParts "/dev/null";
 """
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITE_VARIABLE = "DPUNETOP_OVN_SUITE"
-"""Names another suite of Debian, such as one with a newer OVN than the machine's own has."""
-# Not `dpkg-deb --extract`: it puts folders in the place of the links above.
+"""The variable that names another suite of Debian, for example one with a newer OVN."""
+# Not `dpkg-deb --extract`: it replaces the links above with folders.
 _EXTRACT = 'dpkg-deb --fsys-tarfile "$1" | tar -x --keep-directory-symlink -C "$2"'
 _APT_TIMEOUT_SECONDS = 900.0
 
 
 class Unavailable(Exception):
-    """The real OVN cannot run on this machine; one line says why, and what to do."""
+    """The real OVN cannot run on this machine; one line says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """An unpacked root file system; read-only to whoever runs programs from it."""
+    """An unpacked root file system, from which programs run read-only."""
 
     root: Path
     versions: Mapping[str, str]
-    """Version of each package."""
+    """The version of each package."""
     programs: Mapping[str, Path] = field(default_factory=dict)
-    """Programs of this machine that are found before its own, by name."""
+    """Programs of this machine that take precedence over its own, by name."""
 
     def __str__(self) -> str:
         return f"OVN {self.versions['ovn-host']}, Open vSwitch {self.versions['openvswitch-switch']} in {self.root}"
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Image:
-    """The image, fetched and unpacked if need be (some 15 s and 55 MB, once a machine).
+    """The image, fetched and unpacked if necessary (about 15 s and 55 MB, once per machine).
 
-    Guarantees: of several processes that ask at once, one fetches and the others wait for it; the folder appears
-        complete or not at all.
+    Guarantees: of several processes at once, one fetches and the others wait for it; the folder appears complete or not
+        at all.
     Raises: Unavailable.
     """
     folder = cache_folder(environment)
@@ -107,7 +107,7 @@ def find(environment: Mapping[str, str] = os.environ) -> Image:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Where the image of this suite is kept; another list of packages, or way to lay it out, gives another folder."""
+    """The cache of the image of this suite; another list of packages or another layout has another folder."""
     base = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     recipe = repr((_PACKAGES, _LINKS, _COPIES, _EXTRACT)).encode()
     digest = hashlib.sha256(recipe).hexdigest()[:8]
@@ -127,7 +127,7 @@ def _suite(environment: Mapping[str, str]) -> str:
 def _require(*programs: str) -> None:
     missing = [name for name in programs if shutil.which(name) is None]
     if missing:
-        raise Unavailable(f"this machine has no {', '.join(missing)}: packages of Debian or a like of it are needed")
+        raise Unavailable(f"this machine has no {', '.join(missing)}: use Debian, or a distribution with apt")
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def _sole_fetcher(folder: Path) -> Iterator[None]:
 
 
 def _fetch(folder: Path, suite: str | None) -> None:
-    _say("fetching OVN and Open vSwitch: once on this machine, some 15 s")
+    _say("fetching OVN and Open vSwitch: once per machine, about 15 s")
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         archives = _download(Path(scratch), suite)
         staging = Path(scratch) / "image"
@@ -148,7 +148,7 @@ def _fetch(folder: Path, suite: str | None) -> None:
 
 
 def _download(work: Path, suite: str | None) -> list[Path]:
-    """All of the packages with all that they need, as if nothing were installed."""
+    """Download all packages with all dependencies, as if none were installed."""
     for part in ("cache/archives/partial", "state/lists/partial"):
         (work / part).mkdir(parents=True)
     configuration = work / "apt.conf"
@@ -157,18 +157,18 @@ def _download(work: Path, suite: str | None) -> list[Path]:
         (work / "sources.list").write_text(f"deb [signed-by={_KEYRING}] {_archive()} {suite} main\n")
         configuration.write_text((_APT_CONFIGURATION + _OTHER_SUITE).format(work=work))
     apt = ["apt-get", "-qq", f"--config-file={configuration}"]
-    # Where one of the machine's sources does not answer, what is needed may be there all the same.
+    # If one of the machine's sources does not answer, the others may hold all packages.
     _, warned = _attempt([*apt, "update"])
     _run([*apt, "install", "--yes", "--download-only", *_PACKAGES], warned)
     return sorted((work / "cache" / "archives").glob("*.deb"))
 
 
 def _archive() -> str:
-    """Where the machine gets its own packages from."""
+    """The package sources of the machine."""
     asked = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"]
     found = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=False).stdout.split()
     if not found:
-        raise Unavailable("apt knows of no archive to get packages from")
+        raise Unavailable("apt has no package source; check /etc/apt")
     return found[0]
 
 
@@ -201,7 +201,7 @@ def _run(command: list[str], *before: str) -> None:
 
 
 def _attempt(command: list[str]) -> tuple[int, str]:
-    """Exit code, and the last line of what was said."""
+    """The exit code, and the last line of the output."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     answer = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=_APT_TIMEOUT_SECONDS, check=False
@@ -214,7 +214,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Make sure that the image is there; print where it is."""
+    """Build the image if it does not exist; print its path."""
     try:
         print(find().root)
     except Unavailable as err:

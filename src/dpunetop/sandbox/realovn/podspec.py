@@ -1,6 +1,6 @@
-"""What a kubelet reads out of a pod template, and nothing that it would not: commands, variables, probes, mounts.
+"""The parts of a pod template that a kubelet acts on: commands, variables, probes, mounts.
 
-Rules cite Kubernetes v1.37.2. What our pods do not use, and so nobody plays here, is refused by name.
+Rules cite Kubernetes v1.37.2. A field that our pods do not use is refused by name.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 
-class NotPlayed(Exception):
-    """The template asks for something that is not played here."""
+class NotSupported(Exception):
+    """The template uses a field that is not supported here."""
 
 
-class Question(enum.Enum):
-    """What a probe asks; the value is the member of a container that holds it."""
+class ProbeType(enum.Enum):
+    """The type of a probe; the value is the field of a container that holds it."""
 
     READINESS = "readinessProbe"
     LIVENESS = "livenessProbe"
@@ -24,7 +24,7 @@ class Question(enum.Enum):
 
 @dataclass(frozen=True)
 class Identity:
-    """What the kubelet knows of the pod beside its template."""
+    """The facts about the pod that the kubelet knows beside its template."""
 
     node: str
     host_address: str
@@ -32,17 +32,17 @@ class Identity:
     namespace: str = "default"
 
     def field(self, path: str) -> str:
-        """The value of a `fieldRef`. Raises: NotPlayed."""
+        """The value of a `fieldRef`. Raises: NotSupported."""
         known = {
             "spec.nodeName": self.node,
             "status.hostIP": self.host_address,
-            # The pods are on the network of their node.
+            # The pods use the host network.
             "status.podIP": self.host_address,
             "metadata.name": self.name,
             "metadata.namespace": self.namespace,
         }
         if path not in known:
-            raise NotPlayed(f"fieldRef {path}")
+            raise NotSupported(f"fieldRef {path}")
         return known[path]
 
 
@@ -71,19 +71,19 @@ class Mount:
 
 @dataclass(frozen=True)
 class ContainerSpec:
-    """One container, as its runtime gets it."""
+    """One container, as the container runtime gets it."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
-    probes: Mapping[Question, ProbeSpec]
+    probes: Mapping[ProbeType, ProbeSpec]
     mounts: tuple[Mount, ...]
     privileged: bool
 
 
 @dataclass(frozen=True)
 class PodSpec:
-    """A pod. Default of the grace: pkg/apis/core/v1/defaults.go `SetDefaults_PodSpec`."""
+    """A pod. Default of the grace period: pkg/apis/core/v1/defaults.go `SetDefaults_PodSpec`."""
 
     containers: tuple[ContainerSpec, ...]
     volumes: tuple[Mapping[str, Any], ...]
@@ -91,11 +91,11 @@ class PodSpec:
 
 
 def pod_spec(template: Mapping[str, Any], identity: Identity) -> PodSpec:
-    """Read `spec.template` of a workload. Raises: NotPlayed."""
+    """Read `spec.template` of a workload. Raises: NotSupported."""
     spec = template["spec"]
     _only_these("a pod", spec, _PLAYED_OF_POD)
     if not (spec.get("hostNetwork") and spec.get("hostPID")):
-        raise NotPlayed("a pod with a network or processes of its own")
+        raise NotSupported("a pod with a network or processes of its own")
     return PodSpec(
         tuple(_container(part, identity) for part in spec["containers"]),
         tuple(spec.get("volumes") or ()),
@@ -105,10 +105,10 @@ def pod_spec(template: Mapping[str, Any], identity: Identity) -> PodSpec:
 
 _PLAYED_OF_POD = {
     *("containers", "volumes", "terminationGracePeriodSeconds"),
-    # Where it runs and as whom is for scheduler and API server.
+    # Scheduler and API server handle these.
     *("affinity", "nodeSelector", "tolerations", "priorityClassName"),
     *("serviceAccountName", "automountServiceAccountToken", "hostNetwork", "hostPID", "dnsPolicy"),
-    # What API server and scheduler fill in.
+    # API server and scheduler fill these in.
     *("restartPolicy", "schedulerName", "securityContext", "serviceAccount"),
     *("nodeName", "priority", "preemptionPolicy", "enableServiceLinks"),
 }
@@ -140,7 +140,7 @@ def _is_privileged(part: Mapping[str, Any]) -> bool:
     return bool(context.get("privileged", False))
 
 
-# Every container gets these, whatever it does with them: pkg/kubelet/kubelet_pods.go `getServiceEnvVarMap`, whose
+# Every container gets these: pkg/kubelet/kubelet_pods.go `getServiceEnvVarMap`, whose
 # service of the API server is in every pod. Nothing answers at this address here.
 _SERVICE_LINKS: Mapping[str, str] = {
     "KUBERNETES_SERVICE_HOST": "172.30.0.1",
@@ -155,7 +155,7 @@ _SERVICE_LINKS: Mapping[str, str] = {
 
 
 def _variables(given: Iterable[Mapping[str, Any]], identity: Identity) -> dict[str, str]:
-    """Each may refer to those before it: pkg/kubelet/kubelet_pods.go `makeEnvironmentVariables`."""
+    """Each variable may refer to earlier ones: pkg/kubelet/kubelet_pods.go `makeEnvironmentVariables`."""
     found: dict[str, str] = {}
     for variable in given:
         source = variable.get("valueFrom")
@@ -164,14 +164,14 @@ def _variables(given: Iterable[Mapping[str, Any]], identity: Identity) -> dict[s
         elif "fieldRef" in source:
             found[variable["name"]] = identity.field(source["fieldRef"]["fieldPath"])
         else:
-            raise NotPlayed(f"variable {variable['name']} from {', '.join(source)}")
+            raise NotSupported(f"variable {variable['name']} from {', '.join(source)}")
     return found
 
 
-def _probes(part: Mapping[str, Any], given: Iterable[Mapping[str, Any]]) -> Iterable[tuple[Question, ProbeSpec]]:
+def _probes(part: Mapping[str, Any], given: Iterable[Mapping[str, Any]]) -> Iterable[tuple[ProbeType, ProbeSpec]]:
     # pkg/kubelet/container/helpers.go `ExpandContainerCommandOnlyStatic`: what comes from elsewhere is empty.
     static = {variable["name"]: variable.get("value", "") for variable in given}
-    for question in Question:
+    for question in ProbeType:
         probe = part.get(question.value)
         if probe is not None:
             yield question, _probe(probe, static)
@@ -179,7 +179,7 @@ def _probes(part: Mapping[str, Any], given: Iterable[Mapping[str, Any]]) -> Iter
 
 def _probe(probe: Mapping[str, Any], static: Mapping[str, str]) -> ProbeSpec:
     if "exec" not in probe:
-        raise NotPlayed(f"a probe by {', '.join(probe)}")
+        raise NotSupported(f"a probe by {', '.join(probe)}")
     return ProbeSpec(
         command=tuple(expand(text, static) for text in probe["exec"]["command"]),
         initial_delay_seconds=float(probe.get("initialDelaySeconds", 0)),
@@ -204,7 +204,7 @@ def _mount(mount: Mapping[str, Any]) -> Mount:
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Fill in `$(NAME)`; `$$` is one `$`, and what names no variable stays.
+    """Expand `$(NAME)`; `$$` is one `$`, and an unknown name stays as it is.
 
     Source: third_party/forked/golang/expansion/expand.go.
     """
@@ -226,4 +226,4 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 def _only_these(what: str, given: Mapping[str, Any], played: Iterable[str]) -> None:
     strange: Sequence[str] = sorted(set(given) - set(played))
     if strange:
-        raise NotPlayed(f"{', '.join(strange)} of {what}")
+        raise NotSupported(f"{', '.join(strange)} of {what}")

@@ -1,6 +1,6 @@
-"""Root file systems that share the image: each has a layer of its own above, devices, and what the kernel shows.
+"""Root file systems over the shared image: each has a writable layer, devices, /proc and /sys of its own.
 
-One of them plays the DPU's own operating system; each start of a container gets another, as from a container runtime.
+One is the DPU's own operating system; each start of a container gets a new one, as from a container runtime.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
 }
-"""What a program finds whatever it is given."""
+"""The variables that every program gets."""
 
 _FOUND_FIRST = "/usr/local/sbin"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "net/tun")
 
 
 class Failed(Exception):
-    """A command in a root failed; the text holds what it said."""
+    """A command in a root failed; the text holds its output."""
 
 
 class Root:
     """A root file system: commands run in it, folders are mounted into it.
 
-    Guarantees: the image stays as it is; so does `/dev` of this machine, only devices that are named are in here.
+    Guarantees: neither the image nor `/dev` of this machine changes; the root holds the listed devices only.
     Threads: any.
-    Raises: Unavailable, outside of a world of its own.
+    Raises: Unavailable, outside of namespaces of its own.
     """
 
     def __init__(self, image: Image, folder: Path) -> None:
-        """`folder` is new and in memory, so that it goes by itself; it holds the layer and the mount point."""
+        """`folder` is new and in memory, so that it needs no removal; it holds the layer and the mount point."""
         require_inside()
         self.path = folder / "root"
         for name in ("root", "layer", "work"):
@@ -56,7 +56,7 @@ class Root:
         return f"<Root {self.path}>"
 
     def argv(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
-        """What runs `command` in here, with `environment` and `ENVIRONMENT` as its whole environment; same process."""
+        """The argv that runs `command` in this root, in the same process, with `environment` and `ENVIRONMENT` only."""
         variables = {**ENVIRONMENT, **(environment or {})}
         return [
             "chroot",
@@ -68,11 +68,11 @@ class Root:
         ]
 
     def run(
-        self, *command: str, environment: Mapping[str, str] | None = None, timeout: float = 30.0, stdin: str = ""
+        self, *command: str, environment: Mapping[str, str] | None = None, timeout: float = 120.0, stdin: str = ""
     ) -> str:
-        """Run a command to its end; what it wrote to stdout, stripped.
+        """Run a command to its end; returns its stdout, stripped.
 
-        Raises: Failed, when it fails or takes longer than `timeout`.
+        Raises: Failed, if it fails or takes longer than `timeout`.
         """
         return output(self.argv(command, environment), timeout, stdin)
 
@@ -86,9 +86,9 @@ class Root:
             )
 
     def inside(self, path: str) -> Path:
-        """Where an absolute path of this root is, seen from outside; links on the way are followed.
+        """The path outside for an absolute path of this root; links are followed.
 
-        Raises: ValueError, for one that leads out of the root.
+        Raises: ValueError, if it leads out of the root.
         """
         found = (self.path / path.lstrip("/")).resolve()
         if not found.is_relative_to(self.path):
@@ -96,7 +96,7 @@ class Root:
         return found
 
     def bind(self, source: Path, target: str, *options: str) -> None:
-        """Show `source` at `target`, which is made if need be; `options` are such as `ro` and `rslave`."""
+        """Bind mount `source` at `target`, which is created if necessary; `options` are such as `ro` and `rslave`."""
         where = self.inside(target)
         if source.is_dir():
             where.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class Root:
             _mount(*(("-o", "remount,bind,ro") if option == "ro" else (f"--make-{option}",)), str(where))
 
     def processes(self) -> list[int]:
-        """Those that run in here."""
+        """The processes that run in this root."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and _root_of(entry) == str(self.path):
@@ -116,7 +116,7 @@ class Root:
         return found
 
     def close(self) -> None:
-        """Kill what runs in here, unmount, and forget the layer."""
+        """Kill its processes, unmount it, and remove the layer."""
         for process in self.processes():
             with_signal(process, signal.SIGKILL)
         subprocess.run(["umount", "--recursive", "--lazy", str(self.path)], check=True, timeout=30)
@@ -132,7 +132,7 @@ class Root:
 
 
 def output(command: Sequence[str], timeout: float, stdin: str = "") -> str:
-    """Run a command to its end; what it wrote to stdout, stripped. Raises: Failed."""
+    """Run a command to its end; returns its stdout, stripped. Raises: Failed."""
     try:
         answer = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as err:
@@ -154,7 +154,7 @@ def _root_of(process: Path) -> str | None:
     try:
         return str((process / "root").readlink())
     except OSError:
-        return None  # it has ended, or is the kernel's
+        return None  # it has ended, or is a kernel thread
 
 
 def _mount(*arguments: str) -> None:

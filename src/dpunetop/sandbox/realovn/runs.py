@@ -1,4 +1,4 @@
-"""One start of a container: its root, its first process, what runs beside it, and how it ended."""
+"""One start of a container: its root, its first process, commands beside it, and its termination."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _WRITTEN_BYTES, _MESSAGE_BYTES, _MESSAGE_LINES = 4096, 2048, 80
 # pkg/apis/core/v1/defaults.go `SetDefaults_Container`.
 _MESSAGE_FILE = "dev/termination-log"
 _POLL_SECONDS = 0.02
-# What root may do in a container that is not privileged: CRI-O internal/config/capabilities/capabilities_linux.go.
+# The capabilities of root in an unprivileged container: CRI-O internal/config/capabilities/capabilities_linux.go.
 _CAPABILITIES = "chown,dac_override,fsetid,fowner,setgid,setuid,setpcap,net_bind_service,kill"
 _UNPRIVILEGED = ("setpriv", f"--bounding-set=-all,+{_CAPABILITIES.replace(',', ',+')}", "--inh-caps=-all")
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a container ended, as its status in the API has it."""
+class Termination:
+    """The termination of a container, as in its API status."""
 
     code: int
-    """128 and the number of the signal, for one that a signal ended."""
+    """128 plus the number of the signal, if a signal ended it."""
     message: str
-    """What it wrote for that, else the end of its log, where it failed: `FallbackToLogsOnError`."""
+    """Its termination message, or, if it failed without one, the end of its log: `FallbackToLogsOnError`."""
     seconds_to_end: float | None = None
-    """From SIGTERM, where the kubelet stopped it."""
+    """Seconds from SIGTERM to its end, if the kubelet stopped it."""
     killed: bool = False
-    """Whether it outlasted the grace."""
+    """Whether it outlasted the grace period, and was killed."""
 
 
 class Run:
-    """One start of a container: a root of its own, and a first process in it."""
+    """One start of a container: its own root file system, and a first process in it."""
 
     def __init__(self, spec: ContainerSpec, root: Root, log: Path) -> None:
         self.spec = spec
@@ -48,20 +48,20 @@ class Run:
 
     @property
     def process(self) -> int:
-        """The process id, valid until the run has been waited for."""
+        """The process id, valid until the run is reaped."""
         return self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code as the API has it; None while it runs."""
+        """The exit code as in the API; None while it runs."""
         code = self._process.poll()
         return code if code is None or code >= 0 else 128 - code
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the first process, and to no other of the container."""
+        """Send a signal to the first process of the container only."""
         self._process.send_signal(number)
 
     def execute(self, command: tuple[str, ...], timeout: float) -> tuple[int, str]:
-        """Run a command beside it, with its environment: exit code and output; 124 for one that took too long."""
+        """Run a command in the container, with its environment; returns exit code and output. 124 is a timeout."""
         argv = self.root.argv(self._confined(command), self.spec.environment)
         with subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -74,7 +74,7 @@ class Run:
         return process.returncode, said.strip()
 
     def message(self, code: int) -> str:
-        """What the status says of its end: what it wrote for that, else the end of its log if it failed.
+        """Its termination message: the one that it wrote, or, if it failed, the end of its log.
 
         Source: pkg/kubelet/kuberuntime/kuberuntime_container.go `getTerminationMessage`.
         """
@@ -83,8 +83,8 @@ class Run:
             return written
         return "\n".join(_end_of(self.log, _MESSAGE_BYTES).splitlines()[-_MESSAGE_LINES:])
 
-    def end(self, grace_seconds: float) -> Ended:
-        """SIGTERM, and SIGKILL after the grace."""
+    def end(self, grace_seconds: float) -> Termination:
+        """Send SIGTERM, and SIGKILL after the grace period."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
         while (code := self.poll()) is None and time.monotonic() - started < grace_seconds:
@@ -96,9 +96,9 @@ class Run:
         self._process.wait()
         return self.ended(137, took, killed=True)
 
-    def ended(self, code: int, seconds_to_end: float | None = None, killed: bool = False) -> Ended:
-        """How it ended, with the exit code `code`."""
-        return Ended(code, self.message(code), seconds_to_end, killed)
+    def ended(self, code: int, seconds_to_end: float | None = None, killed: bool = False) -> Termination:
+        """Its termination with the exit code `code`."""
+        return Termination(code, self.message(code), seconds_to_end, killed)
 
     def _confined(self, command: tuple[str, ...]) -> tuple[str, ...]:
         return command if self.spec.privileged else (*_UNPRIVILEGED, *command)

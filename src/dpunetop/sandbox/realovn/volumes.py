@@ -1,4 +1,4 @@
-"""The volumes of a pod, as a kubelet and a container runtime set them up on the DPU.
+"""The volumes of a pod on the DPU, as a kubelet and a container runtime set them up.
 
 Rules cite Kubernetes v1.37.2 and CRI-O.
 """
@@ -11,19 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpunetop.sandbox.realovn.podspec import ContainerSpec, Mount, NotPlayed, PodSpec
+from dpunetop.sandbox.realovn.podspec import ContainerSpec, Mount, NotSupported, PodSpec
 from dpunetop.sandbox.realovn.rootfs import Root
 
 Contents = Mapping[str, Mapping[str, str]]
-"""Data of ConfigMaps or of Secrets, by name of the object."""
+"""The data of ConfigMaps or of Secrets, by the name of the object."""
 
 
 class Volumes:
     """The volumes of one pod.
 
-    Guarantees: they outlive the containers of the pod, so what is in an emptyDir survives a restart of a container; a
-        change of a ConfigMap or Secret is seen whole or not at all.
-    Raises: KeyError, for an object that is missing: a kubelet does not start the pod then.
+    Guarantees: they outlive the containers of the pod, so the content of an emptyDir survives a restart of a container;
+        a change of a ConfigMap or Secret is visible completely or not at all.
+    Raises: KeyError, for a missing object; a kubelet does not start such a pod.
     """
 
     def __init__(self, pod: PodSpec, node: Root, folder: Path, objects: Contents) -> None:
@@ -33,7 +33,7 @@ class Volumes:
         self._sources = {volume["name"]: self._source(volume, objects) for volume in pod.volumes}
 
     def mount(self, container: ContainerSpec, root: Root) -> None:
-        """Show a container its volumes, in the order of their paths, so that none hides another.
+        """Mount the volumes of a container in the order of their paths, so that none hides another.
 
         Source: CRI-O server/container_create_linux.go `addOCIBindMounts`; pkg/kubelet/kubelet_pods.go `makeHostsMount`.
         """
@@ -43,12 +43,12 @@ class Volumes:
             root.bind(self._part(mount), mount.path, *mount.options)
 
     def publish(self, name: str, data: Mapping[str, str]) -> None:
-        """Have the pod see new data of a ConfigMap or Secret, as after a kubelet's sync."""
+        """Replace the data of a ConfigMap or Secret, as a kubelet's sync does."""
         folder, mode = self._objects[name]
         _write(folder, data, mode)
 
     def close(self) -> None:
-        """Remove what is the pod's own; folders of the DPU stay."""
+        """Remove the pod's own volumes; folders of the DPU stay."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _source(self, volume: Mapping[str, Any], objects: Contents) -> Path:
@@ -61,16 +61,16 @@ class Volumes:
                 return self._object(volume["name"], config["name"], objects, config.get("defaultMode", 0o644))
             case {"secret": secret}:
                 return self._object(volume["name"], secret["secretName"], objects, secret.get("defaultMode", 0o644))
-        raise NotPlayed(f"volume {volume['name']}")
+        raise NotSupported(f"volume {volume['name']}")
 
     def _host_path(self, path: str, kind: str) -> Path:
-        """A folder of the DPU; it is made where there is nothing.
+        """A folder of the DPU; it is created if it does not exist.
 
-        Source: pkg/volume/hostpath/host_path.go `checkType` looks at nothing when the type is empty; CRI-O makes a
-            folder of what is missing: server/container_create_linux.go `addOCIBindMounts`.
+        Source: pkg/volume/hostpath/host_path.go `checkType` checks nothing if the type is empty; CRI-O creates a
+            missing folder: server/container_create_linux.go `addOCIBindMounts`.
         """
         if kind:
-            raise NotPlayed(f"hostPath {path} of type {kind}")
+            raise NotSupported(f"hostPath {path} of type {kind}")
         found = self._node.inside(path)
         return found if found.exists() else _made(found)
 
@@ -81,7 +81,7 @@ class Volumes:
         return folder
 
     def _part(self, mount: Mount) -> Path:
-        # pkg/kubelet/kubelet_pods.go `makeMounts`: a subPath that is missing becomes a folder.
+        # pkg/kubelet/kubelet_pods.go `makeMounts`: a missing subPath is created as a folder.
         source = self._sources[mount.volume]
         if not mount.sub_path:
             return source
@@ -95,7 +95,7 @@ def _made(folder: Path) -> Path:
 
 
 def _write(folder: Path, data: Mapping[str, str], mode: int) -> None:
-    """Every file is a link through `..data`, which is exchanged in one step.
+    """Write each file as a link through `..data`, which is replaced in one step.
 
     Source: pkg/volume/util/atomic_writer.go.
     """

@@ -1,1 +1,1 @@
-"""The bed: OVN-Kubernetes itself in place of what stands in for it, on DPUs and hosts made of namespaces."""
+"""A test bed with a real OVN-Kubernetes in place of its stand-in; DPU and host are network namespaces."""

@@ -1,6 +1,6 @@
-"""`python -m dpunetop.sandbox.realovnkube OVNKUBE COMMAND…` runs a command in a world of its own, with an `ovnkube`.
+"""`python -m dpunetop.sandbox.realovnkube OVNKUBE COMMAND…` runs a command in namespaces of its own, with an `ovnkube`.
 
-Without one, it says so, loud, and runs nothing.
+Without an `ovnkube` it prints so and runs nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dpunetop.sandbox.realovn import namespaces
 from dpunetop.sandbox.realovn.packages import SUITE_VARIABLE, Unavailable
 from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
 
-# It refuses databases whose schema is older than itself, and stable Debian has older ones.
+# ovnkube refuses a database schema older than its own, and stable Debian ships older ones.
 _SUITE = "sid"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code of the command; 0 where no `ovnkube` is named, 1 where the one that is named cannot be used."""
+    """The exit code of the command; 0 if no `ovnkube` is named, 1 if the named one cannot be used."""
     path, *command = arguments
     if not path:
         line = "=" * 100

@@ -1,4 +1,4 @@
-"""The kinds that a real ovnkube and its cluster manager watch in a tenant: names alone, without their schemas."""
+"""The kinds that a real ovnkube and its cluster manager watch in a tenant, by name, without their schemas."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _KINDS = (
 
 
 def definitions() -> Iterator[dict[str, Any]]:
-    """A CustomResourceDefinition of each kind, which takes whatever is written."""
+    """A CustomResourceDefinition of each kind, whose schema accepts any field."""
     for api_version, plural, kind, scope in _KINDS:
         group, _, version = api_version.partition("/")
         names = {"plural": plural, "singular": kind.lower(), "kind": kind, "listKind": f"{kind}List"}
         yield {
             "apiVersion": "apiextensions.k8s.io/v1",
             "kind": "CustomResourceDefinition",
-            # Without the annotation the API server refuses a group of the Kubernetes project.
+            # The API server requires the annotation for groups of the Kubernetes project.
             "metadata": {
                 "name": f"{plural}.{group}",
                 "annotations": {"api-approved.kubernetes.io": "unapproved, names alone"},

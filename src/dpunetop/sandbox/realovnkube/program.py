@@ -1,4 +1,4 @@
-"""The `ovnkube` that someone gives us, and what has to stand beside it where there is no hardware."""
+"""The `ovnkube` that the user provides, and the wrapper that it needs on a machine without the hardware."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from dpunetop.sandbox.realovn.packages import Unavailable
 
 VARIABLE = "OVNKUBE"
-"""Names the program to whoever runs the bed."""
+"""The environment variable that names the program."""
 SIMULATE = "--simulate-dpu"
 
 # A userspace bridge of `ovnkube` asks for ports of DPDK, which needs hardware; the same ports as plain interfaces do.
@@ -27,20 +27,20 @@ _HELP_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Ovnkube:
-    """An `ovnkube` that can do without hardware."""
+    """An `ovnkube` that runs without the hardware."""
 
     path: Path
     version: str
-    """What it says of itself."""
+    """Its own version text."""
     options: frozenset[str]
-    """Those of its help text."""
+    """The options in its help text."""
 
     def known(self, *options: str) -> tuple[str, ...]:
-        """Those of `options` that it has: they come and go between releases."""
+        """Those of `options` that it knows; releases differ."""
         return tuple(option for option in options if option.partition("=")[0] in self.options)
 
     def programs(self, folder: Path) -> Mapping[str, Path]:
-        """What containers are to find before the programs of their image; `folder` is made for it."""
+        """The programs that containers find before those of their image; `folder` is created for them."""
         folder.mkdir(parents=True)
         shim = folder / "ovs-vsctl"
         shim.write_text(_SHIM)
@@ -49,10 +49,10 @@ class Ovnkube:
 
 
 def ovnkube_at(path: str) -> Ovnkube:
-    """Look at the program. Raises: Unavailable, with what to do, for one that is not to be had or cannot do this."""
+    """Check the program. Raises: Unavailable, with what to do, if it does not exist or lacks a needed option."""
     file = Path(path).resolve()
     if not (file.is_file() and os.access(file, os.X_OK)):
-        raise Unavailable(f"{path} is not a program that can be run; docs/real-ovn.md says where to get one")
+        raise Unavailable(f"{path} is not an executable program; docs/real-ovn.md says where to get one")
     options = frozenset(re.findall(r"--[a-z0-9-]+", _output(file, "--help")))
     if SIMULATE not in options:
         raise Unavailable(f"{path} does not know {SIMULATE}, which OVN-Kubernetes has had since after 1.3")

@@ -1,4 +1,4 @@
-"""Runs the pods of our DaemonSet on a DPU, with the `ovnkube` that someone gave us in their image."""
+"""Runs the pods of our DaemonSet on a DPU, with the user's `ovnkube` in their image."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from dpunetop.sandbox.realovn.podspec import Identity
 from dpunetop.sandbox.realovnkube.program import SIMULATE
 from dpunetop.sandbox.standins.runtime import ContainerState
 
-# A kubelet's own period is a minute; what comes out of waiting for it is not what anyone wants to see.
+# A kubelet's own period is a minute, which would only slow the tests down.
 _REFRESH_SECONDS = 2.0
 
 
 @dataclass
 class _Running:
-    """A pod that runs."""
+    """A running pod."""
 
     pod: Pod
     boot: str
     earlier_restarts: Mapping[str, int]
-    """Of each container, before the last boot."""
+    """The restarts of each container before the last boot."""
     contents: dict[str, dict[str, str]]
     refreshed: float
     ending: threading.Thread | None = None
     since: dict[str, str] = field(default_factory=dict)
-    """When each container was first seen, by its ID."""
+    """The time when each container was first seen, by its ID."""
 
 
 class DpuRuntime:
-    """A `Runtime` for the pods of our DaemonSet on one DPU, of tenants whose DPUs have a zone each.
+    """A `Runtime` for the pods of our DaemonSet on one DPU, of tenants with a zone on each DPU.
 
-    Guarantees: containers run with what the pod template says and one more argument, `--simulate-dpu`; a change of what
-        they mount is there within seconds; after a reboot nothing is left but the DPU's folders and the pod's own.
+    Guarantees: containers run as in the pod template, with `--simulate-dpu` added; they see a change of a mounted
+        object within seconds; only the folders of the DPU and of the pod survive a reboot.
     Threads: any.
     """
 
     def __init__(self, dpu: Dpu, node: str, power_on: Callable[[], None] = lambda: None) -> None:
-        """`node` is the DPU's Node; `power_on` brings up, after a reboot, what the DPU has beside its pods."""
+        """`node` is the DPU's Node; `power_on` starts, after a reboot, the DPU's own programs."""
         self._dpu = dpu
         self._node = node
         self._power_on = power_on
@@ -61,7 +61,7 @@ class DpuRuntime:
         self._is_off = False
 
     def use(self, admin: AdminClient) -> None:
-        """Read ConfigMaps and Secrets by this client; before the first pod."""
+        """Set the client that reads ConfigMaps and Secrets; call it before the first pod."""
         self._admin = admin
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class DpuRuntime:
             self._running.clear()
 
     def pods(self) -> list[Pod]:
-        """The pods that run, to look at."""
+        """The running pods."""
         with self._guard:
             return [running.pod for running in self._running.values()]
 
@@ -82,7 +82,7 @@ class DpuRuntime:
         return of_ours and any(part["name"] == OVNKUBE_CONTROLLER for part in pod["spec"]["containers"])
 
     def sync(self, pod: Obj, boot: str) -> Sequence[ContainerState]:
-        """See `Runtime.sync`; nothing runs while an object that the pod mounts is missing."""
+        """See `Runtime.sync`; the pod does not start while an object that it mounts is missing."""
         with self._guard:
             if self._is_off:
                 self._power_on()
@@ -139,14 +139,14 @@ class DpuRuntime:
         try:
             found = dict(self._contents(pod))
         except ApiError:
-            return  # as it is, until it can be read again
+            return  # keep the last content until it can be read again
         for name, data in found.items():
             if running.contents.get(name) != data:
                 running.contents[name] = data
                 running.pod.volumes.publish(name, data)
 
     def _contents(self, pod: Obj) -> Iterator[tuple[str, dict[str, str]]]:
-        """Data of what the pod mounts, by name. Raises: ApiError."""
+        """The data of the objects that the pod mounts, by name. Raises: ApiError."""
         for volume in pod["spec"].get("volumes") or ():
             match volume:
                 case {"configMap": {"name": name}}:
@@ -161,7 +161,7 @@ class DpuRuntime:
 
     @property
     def _client(self) -> AdminClient:
-        assert self._admin is not None, "a pod runs before there is a cluster"
+        assert self._admin is not None, "a pod starts before `use` has set a client"
         return self._admin
 
 
@@ -175,7 +175,7 @@ def _simulated(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _restarts(before: _Running | None) -> dict[str, int]:
-    """Those of each container, once it is started for another boot."""
+    """The restarts of each container once it has started in another boot."""
     if before is None:
         return {}
     return {

@@ -1,4 +1,4 @@
-"""The tenant of a real OVN-Kubernetes: what it shows, whom it lets in, and the two programs that run there."""
+"""The tenant of a real OVN-Kubernetes: its objects, its RBAC, and the two programs that run there."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from dpunetop.sandbox.realovnkube.program import SIMULATE, Ovnkube
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant, upstream_tenant
 
 RELEASE, LEASE_SECONDS = "4.23.0", 10
-# Of releases that know clusters without zones too.
+# Releases that support clusters without zones too.
 _ZONES = "--enable-interconnect"
 _MINTING = "dpunetop-minting"
 _RBAC = "rbac.authorization.k8s.io"
 
-# What the stand-in for OpenShift says in its `ovnkube.conf`, by the names that the chart has for it.
+# The settings in the `ovnkube.conf` of the OpenShift stand-in, by their names in the chart.
 _NETWORKS: Mapping[str, str] = {"net_cidr": "10.128.0.0/14/23", "svc_cidr": "172.30.0.0/16", "mtu": "1400"}
-# The host's ovnkube has no part in what its DPU does for it.
+# The host's ovnkube does nothing that its DPU does for it.
 _HOST_CONFIGURATION = """\
 [default]
 mtu={mtu}
@@ -46,24 +46,24 @@ _FEATURES = "\n[ovnkubernetesfeature]\nenable-egress-ip=true\n"
 
 
 def shows(namespace: str) -> list[dict[str, Any]]:
-    """What an OpenShift tenant of `RELEASE` shows in its namespace, and the rights of DPUs there."""
+    """The objects of an OpenShift tenant of `RELEASE` in its namespace, and the RBAC of DPUs there."""
     found = interconnect_tenant(namespace, RELEASE, LEASE_SECONDS)
     return [*found, *_beside(namespace)]
 
 
 def shows_upstream(namespace: str) -> list[dict[str, Any]]:
-    """What a tenant with OVN-Kubernetes' own chart shows in its namespace, and the rights of DPUs there."""
+    """The objects of a tenant with OVN-Kubernetes' own chart in its namespace, and the RBAC of DPUs there."""
     return [*upstream_tenant(namespace), *_beside(namespace)]
 
 
 def _beside(namespace: str) -> Iterator[dict[str, Any]]:
-    """What a tenant of either flavour has beside its workloads."""
+    """The other objects of a tenant of either flavour."""
     yield from kinds.definitions()
     yield from _rights(namespace)
 
 
 def _rights(namespace: str) -> Iterator[dict[str, Any]]:
-    """What `deploy/tenant-rights.yaml` grants: to DPUs, and to whoever the operator is in this tenant."""
+    """The permissions of `deploy/tenant-rights.yaml`, for the DPUs and for the operator's user in this tenant."""
     subject = {"kind": "ServiceAccount", "namespace": namespace, "name": seed.TENANT_ACCOUNT}
     roles = objects_of(seed.ROOT / "deploy" / "tenant-rights.yaml")
     for role in (each for each in roles if each["kind"] in ("Role", "ClusterRole")):
@@ -82,9 +82,9 @@ def _rights(namespace: str) -> Iterator[dict[str, Any]]:
 
 
 def programs(ovnkube: Ovnkube, dpu: Dpu, host: TenantHost, tenant: ControlPlane, namespace: str) -> Pod:
-    """The tenant's cluster manager, and the `ovnkube` of the host that leaves its network to a DPU.
+    """The tenant's cluster manager, and the `ovnkube` of the host whose network is on a DPU.
 
-    They run beside the DPU's pods, and neither sees the DPU: the second one is in the host's network namespace.
+    They run beside the DPU's pods without access to the DPU: the second one is in the host's network namespace.
     """
     kubeconfig = json.dumps(tenant.certificate_kubeconfig("admin", ["system:masters"]))
     files = {**_configurations(tenant, namespace), "kubeconfig": kubeconfig}
@@ -93,7 +93,7 @@ def programs(ovnkube: Ovnkube, dpu: Dpu, host: TenantHost, tenant: ControlPlane,
 
 
 def _configurations(tenant: ControlPlane, namespace: str) -> dict[str, str]:
-    """The files of both programs; what the chart says by arguments is in files here."""
+    """The configuration files of both programs, in place of the chart's arguments."""
 
     def data_of(name: str) -> dict[str, str]:
         found: dict[str, str] = tenant.admin.get_or_empty(get(CONFIGMAPS, namespace, name).target).get("data") or {}
@@ -123,7 +123,7 @@ def _cluster_manager(ovnkube: Ovnkube, host: str) -> dict[str, Any]:
 
 
 def _dpu_host(ovnkube: Ovnkube, host: str) -> dict[str, Any]:
-    # It wants a token beside the kubeconfig, and does not use it.
+    # ovnkube requires a token beside the kubeconfig, and does not use it.
     return _container(
         "dpu-host",
         *("ip", "netns", "exec", NAME, "ovnkube", "--init-node", host, "--config-file=/files/host.conf"),

@@ -1,7 +1,7 @@
-"""TCP between two places, as a program of its own in each: `echo ADDRESS PORT` answers, `ask ADDRESS PORT` asks.
+"""TCP between two network namespaces, by one program in each: `echo ADDRESS PORT` serves, `ask ADDRESS PORT` sends.
 
-Whoever asks does so ten times a second, over one connection as long as it lasts, until its stdin ends; then it prints
-what came of it as JSON.
+The client sends ten requests a second, over one connection while it lasts, until its stdin ends; then it prints its
+results as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Self
 
-from dpunetop.sandbox.realovn.network import Place
+from dpunetop.sandbox.realovn.network import NetworkNamespace
 
 _EVERY_SECONDS = 0.1
 _TIMEOUT_SECONDS = 3.0
@@ -27,23 +27,23 @@ _BYTES = 64
 
 
 @dataclass
-class Answers:
-    """What came of asking."""
+class EchoResults:
+    """The results of a client."""
 
     count: int = 0
     connections: int = 0
     longest_gap_seconds: float = 0.0
-    """Without an answer, the start and the end included."""
+    """The longest time without a response, the start and the end included."""
     seen_as: str = ""
-    """The address that the other side saw us come from."""
+    """Our address as the server saw it."""
     trouble: str = ""
-    """The last one, if any."""
+    """The last error, if any."""
 
 
-class Echo:
-    """Answers in a place with the address of whoever asks: a context manager."""
+class EchoServer:
+    """A server in a network namespace that responds with the address of the client: a context manager."""
 
-    def __init__(self, place: Place, address: str, port: int) -> None:
+    def __init__(self, place: NetworkNamespace, address: str, port: int) -> None:
         self._process = _start(place, "echo", address, port)
 
     def __enter__(self) -> Self:
@@ -57,28 +57,28 @@ class Echo:
         _finish(self._process)
 
 
-class Asking:
-    """Asks from a place until it is ended.
+class EchoClient:
+    """A client in a network namespace, which sends requests until `end`.
 
-    Guarantees: `end` says what came of it; may be called once.
+    Guarantees: `end` returns the results; call it once.
     """
 
-    def __init__(self, place: Place, address: str, port: int) -> None:
+    def __init__(self, place: NetworkNamespace, address: str, port: int) -> None:
         self._process = _start(place, "ask", address, port)
 
-    def end(self) -> Answers:
-        """Ask no more."""
-        return Answers(**json.loads(_finish(self._process)))
+    def end(self) -> EchoResults:
+        """Stop the client; returns its results."""
+        return EchoResults(**json.loads(_finish(self._process)))
 
 
-def ask(place: Place, address: str, port: int, seconds: float = 1.0) -> Answers:
-    """Ask for a while; longer, if there was no answer before."""
-    asking = Asking(place, address, port)
+def ask(place: NetworkNamespace, address: str, port: int, seconds: float = 1.0) -> EchoResults:
+    """Send requests for a while, or longer until the first response."""
+    asking = EchoClient(place, address, port)
     time.sleep(seconds)
     return asking.end()
 
 
-def _start(place: Place, *words: str | int) -> subprocess.Popen[str]:
+def _start(place: NetworkNamespace, *words: str | int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", __name__, *map(str, words)]
     return subprocess.Popen(place.argv(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -111,7 +111,7 @@ def _answer(address: str, port: int) -> None:
 
 
 def _echo(peer: socket.socket) -> bool:
-    """Answer once; whether the connection goes on."""
+    """Respond once; returns whether the connection is still open."""
     with contextlib.suppress(OSError):
         if peer.recv(_BYTES):
             peer.sendall(peer.getpeername()[0].encode())
@@ -120,7 +120,7 @@ def _echo(peer: socket.socket) -> bool:
 
 
 def _ask(address: str, port: int) -> None:
-    answers, last = Answers(), time.monotonic()
+    answers, last = EchoResults(), time.monotonic()
     while True:
         try:
             with socket.create_connection((address, port), _TIMEOUT_SECONDS) as connection:
@@ -140,7 +140,7 @@ def _ask(address: str, port: int) -> None:
 
 
 def _is_over() -> bool:
-    """Whether stdin has ended; waits a little for it."""
+    """Whether stdin has ended; waits briefly for that."""
     return bool(select.select([sys.stdin], [], [], _EVERY_SECONDS)[0])
 
 

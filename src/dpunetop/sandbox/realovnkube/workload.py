@@ -1,4 +1,4 @@
-"""A pod on the tenant host. Scheduler, kubelet and CNI of the host are played; what OVN-Kubernetes does is its own."""
+"""A pod on the tenant host. This module plays scheduler, kubelet and CNI of the host; OVN-Kubernetes is real."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dpunetop.kube.keys import PODS
 from dpunetop.kube.meta import annotations_of, new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import AdminClient
-from dpunetop.sandbox.realovn.network import Place
+from dpunetop.sandbox.realovn.network import NetworkNamespace
 from dpunetop.sandbox.realovnkube.host import TenantHost, interface_of
 
 # Source: OVN-Kubernetes at 8871cd9ce, go-controller/pkg/util: pod_annotation.go, dpu_annotations.go.
@@ -25,21 +25,21 @@ _WAIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Wired:
-    """A pod whose network works, as far as OVN-Kubernetes says."""
+class WiredPod:
+    """A pod whose network is ready according to OVN-Kubernetes."""
 
-    place: Place
+    place: NetworkNamespace
     address: str
     status: str
-    """The annotation that the DPU wrote last."""
+    """The last annotation of the DPU."""
     seconds_to_address: float
-    """From the pod's creation to its address."""
+    """Seconds from the pod's creation to its address."""
     seconds_to_status: float
-    """From what the CNI asks for to the word of the DPU."""
+    """Seconds from the CNI's request to the DPU's annotation."""
 
 
-def wire(host: TenantHost, tenant: AdminClient, namespace: str, name: str) -> Wired:
-    """Make a pod on the host and wait until the DPU has wired it. Raises: TimeoutError, with the pod as it is."""
+def wire(host: TenantHost, tenant: AdminClient, namespace: str, name: str) -> WiredPod:
+    """Create a pod on the host and wait until the DPU has connected it. Raises: TimeoutError, with the pod."""
     path = get(PODS, namespace, name).target
     began = time.monotonic()
     tenant.apply(_pod(host.name, namespace, name))
@@ -53,7 +53,7 @@ def wire(host: TenantHost, tenant: AdminClient, namespace: str, name: str) -> Wi
     address = network["ip_addresses"][0]
     place = host.plug(name, network["mac_address"], address, network["gateway_ips"][0], function)
     said = annotations_of(seen)[STATUS]
-    return Wired(place, address.partition("/")[0], said, addressed - began, wired - addressed)
+    return WiredPod(place, address.partition("/")[0], said, addressed - began, wired - addressed)
 
 
 def _pod(host: str, namespace: str, name: str) -> dict[str, object]:
@@ -66,7 +66,7 @@ def _pod(host: str, namespace: str, name: str) -> dict[str, object]:
 
 
 def _details(function: int) -> dict[str, dict[str, str]]:
-    """What the CNI of a host asks of its DPU."""
+    """The request of a host's CNI to its DPU."""
     return {
         _NETWORK: {
             "pfId": "0",

@@ -1,1 +1,1 @@
-"""Stand-ins for the programs that have no place on one machine: small controllers on the project's own engine."""
+"""Stand-ins for the programs that cannot run on one machine: small controllers on the project's own engine."""

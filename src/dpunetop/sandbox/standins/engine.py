@@ -1,4 +1,4 @@
-"""What stand-ins work with: the engine on one control plane, as its administrator."""
+"""The engine of stand-ins: caches and writes on one control plane, as its administrator."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import random
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -27,26 +26,28 @@ from dpunetop.runtime.cache.informer import Informer
 from dpunetop.runtime.cache.store import Lister
 from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.client.connection import ClientCertificate, Connection, Redacted
-from dpunetop.runtime.client.transport import Transport, error_of
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.client.transport import CallOptions, Transport, error_of
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.controller import Controller
 from dpunetop.runtime.election.gate import OpenGate
 from dpunetop.runtime.events import EventRecorder
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.sandbox.controlplane import ControlPlane
+from dpunetop.sandbox.lifecycle import Lifecycle
 
 BY_NODE = "node"
-"""Index of pods by the name of their node."""
+"""The index of pods by the name of their node."""
 
-_CALL_SECONDS = 10.0
+_CALL = CallOptions(10.0)
 _SYNC_SECONDS = 60.0
 _WORKERS = 2
 _STARTED = "started"
 
 
 class StandInEngine:
-    """One control plane as stand-ins see it: caches to read, and the few writes they need.
+    """One control plane for stand-ins: caches, and the few writes that they need.
 
     Threads: any. Raises: ApiError, each write.
     """
@@ -73,25 +74,30 @@ class StandInEngine:
             metrics=self.metrics,
             random=random.random,
             stop=self._stop,
+            transforms={},  # the kubelet stand-in reads members of a Node that the operator's caches drop
             indexers={PODS: {BY_NODE: _node_of}},
         )
 
+    def kept(self, resource: Resource, obj: dict[str, Any]) -> Obj:
+        """A copy of an object as the caches keep it."""
+        return self._cluster.kept(resource, obj)
+
     def start(self) -> None:
-        """Fill all caches that were asked for. Raises: TimeoutError."""
+        """Sync all caches. Raises: TimeoutError."""
         self._clusters.engage(self._cluster)
         for informer in self._informers:
             if not informer.wait_synced(self._stop, _SYNC_SECONDS):
                 raise TimeoutError(f"{self.cluster}: {informer.selection} was not read: {informer.trouble}")
 
     def close(self) -> None:
-        """End all caches and connections; may be called again."""
+        """Stop all caches and connections; may be called again."""
         self._clusters.disengage(self.cluster)
         self._stop.set()
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def follow(self, resource: Resource, on_change: Callable[[Obj], None] = lambda _: None) -> Lister:
-        """A cache of all objects of `resource`; `on_change` gets each one that changed or went. Before `start`."""
+        """A cache of all objects of `resource`; `on_change` gets each changed or deleted one. Call before `start`."""
         informer = self._cluster.informer(Selection(resource))
         self._informers.append(informer)
 
@@ -107,42 +113,42 @@ class StandInEngine:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def apply(self, resource: Resource, desired: Obj, live: Obj | None, manager: str, stop: Stop) -> None:
-        """Server-side apply, unless nothing would change."""
+        """Server-side apply, unless it would change nothing."""
         self._executor.execute(Plan((Apply(self.cluster, resource, desired, live, manager),)), stop)
 
     def apply_status(self, resource: Resource, live: Obj, members: Mapping[str, Any], manager: str, stop: Stop) -> None:
-        """Server-side apply of status members, unless nothing would change."""
+        """Server-side apply of status members, unless it would change nothing."""
         step = ApplyStatus(self.cluster, resource, live, (), manager, members)
         self._executor.execute(Plan((step,)), stop)
 
     def update_status(self, resource: Resource, live: Obj, status: Mapping[str, Any], manager: str) -> None:
-        """Write a status as `Update` of client-go does it: only over that very state. Raises: Conflict.
+        """Write a status as `Update` of client-go does: only over that resourceVersion. Raises: Conflict.
 
-        Members that are None go; those that are not named stay.
+        Members that are None are removed; unnamed ones stay.
         """
         target = f"{requests.get(resource, namespace_of(live), name_of(live)).target}/status?fieldManager={manager}"
         metadata = {"uid": uid_of(live), "resourceVersion": version_of(live)}
         body = jsonio.dumps({"metadata": metadata, "status": status})
-        answer = self._transport.call(Request("PATCH", target, body, requests.MERGE_PATCH), _CALL_SECONDS)
+        answer = self._transport.call(Request("PATCH", target, body, requests.MERGE_PATCH), _CALL)
         if answer.status >= 300:
             raise error_of(answer)
 
     def patch(self, resource: Resource, live: Obj, patch: Obj, manager: str) -> None:
-        """Merge patch of that very object, whatever its version."""
+        """Merge patch of the object of that uid, in any version."""
         metadata = {**patch.get("metadata", {}), "uid": uid_of(live)}
         body = {**patch, "metadata": metadata}
         self.client.merge_patch(resource, namespace_of(live), name_of(live), body, manager)
 
     def end_pod(self, pod: Obj) -> None:
-        """Remove a pod from the API server as a kubelet does once its processes have ended."""
+        """Delete a pod from the API server, as a kubelet does once its processes have ended."""
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid_of(pod)}}
         target = requests.get(PODS, namespace_of(pod), name_of(pod)).target
-        answer = self._transport.call(Request("DELETE", target, jsonio.dumps(options)), _CALL_SECONDS)
+        answer = self._transport.call(Request("DELETE", target, jsonio.dumps(options)), _CALL)
         if answer.status >= 300 and answer.status not in (404, 409):
             raise error_of(answer)
 
     def evict(self, pod: Obj) -> bool:
-        """Ask for an eviction; False if a budget forbids it for now."""
+        """Request an eviction; False if a budget refuses it."""
         eviction = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -168,22 +174,22 @@ class StandIn(ABC):
 
     @property
     def manager(self) -> str:
-        """Field manager of all it applies; the prefix keeps its entry in the engine's caches."""
+        """The field manager of its writes; the prefix keeps its entry in the engine's caches."""
         return f"dpunetop-standin-{self.name}"
 
     @abstractmethod
     def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
-        """Ask for the caches; whatever is enqueued from now on is reconciled once the engine has started."""
+        """Register the caches; keys that are enqueued from now on are reconciled once the engine has started."""
 
     @abstractmethod
     def reconcile(self, key: Key, stop: Stop) -> float | None:
         """See `runtime.controller.Reconciler`."""
 
 
-class StandIns:
+class StandIns(Lifecycle):
     """The stand-ins of one control plane: a context manager, or `start` and `close`.
 
-    Guarantees: when `start` returns, all caches are filled and all stand-ins at work; after `close` no thread is left.
+    Guarantees: when `start` returns, all caches are synced and all stand-ins run; after `close` no thread is left.
     Threads: one.
     """
 
@@ -194,17 +200,8 @@ class StandIns:
         self._threads: list[threading.Thread] = []
         self._running = threading.Barrier(_WORKERS * len(stand_ins) + 1)
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start(self) -> None:
-        """Fill the caches and set to work. Raises: TimeoutError when a kind is not served or not readable."""
+        """Sync the caches and start the workers. Raises: TimeoutError, if a kind is not served or not readable."""
         controllers = [self._controller(stand_in) for stand_in in self._stand_ins]
         try:
             self._engine.start()
@@ -220,7 +217,7 @@ class StandIns:
         self._await_workers(controllers)
 
     def close(self) -> None:
-        """End all stand-ins; may be called again."""
+        """Stop all stand-ins; may be called again."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -234,13 +231,13 @@ class StandIns:
             metrics=self._engine.metrics,
             workers=_WORKERS,
             logger=structlog.get_logger().bind(cluster=self._engine.cluster),
-            resync_seconds=math.inf,  # they say of no key that it is gone
+            resync_seconds=math.inf,  # stand-ins never forget a key
         )
         stand_in.attach(self._engine, controller.queue.add)
         return controller
 
     def _await_workers(self, controllers: Sequence[Controller]) -> None:
-        """Wait until every worker is there: whoever counts threads finds the same ones from now on."""
+        """Wait until every worker has started, so that the number of threads is constant from then on."""
         for controller in controllers:
             for number in range(_WORKERS):
                 controller.queue.add(Key(_STARTED, "", str(number)))
@@ -252,7 +249,7 @@ class StandIns:
 
 
 class _Reporting:
-    """A stand-in whose workers report once that they run."""
+    """A stand-in whose workers report their start once."""
 
     def __init__(self, stand_in: StandIn, running: threading.Barrier) -> None:
         self._stand_in = stand_in
@@ -266,7 +263,7 @@ class _Reporting:
 
 
 def drainable(pods: Iterable[Obj]) -> list[Obj]:
-    """The pods that a drain moves away: not those of DaemonSets, nor static ones, nor those that have ended."""
+    """The pods that a drain evicts: neither pods of DaemonSets, nor static ones, nor finished ones."""
     return [pod for pod in pods if not _is_daemons(pod) and not _is_static(pod) and not has_ended(pod)]
 
 

@@ -1,4 +1,4 @@
-"""Stand-in for the kubelets of a cluster: nodes that beat and reboot, pods that run, end and become Ready."""
+"""Stand-in for the kubelets of a cluster: nodes send heartbeats and reboot; pods run, end and become Ready."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain.names import DPU_NODE_LABEL
+from dpunetop.kube.compact import boot_of
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import NODES, PODS, Key
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, namespace_of, new_object, uid_of
 from dpunetop.runtime.cache.store import Lister
 from dpunetop.sandbox.standins.engine import BY_NODE, StandIn, StandInEngine, has_ended
-from dpunetop.sandbox.standins.runtime import ContainerState, Runtime, Shown
+from dpunetop.sandbox.standins.runtime import ContainerState, NoRuntime, Runtime
 
 REBOOT_ANNOTATION = "standin.dpu.openshift.io/reboot"
-"""On a Node: the boot ID that is to end. A node that still has it goes down and comes back with another."""
+"""On a Node: the boot ID to end. A node with this boot ID reboots and comes back with another."""
 HOLD_READY_ANNOTATION = "standin.dpu.openshift.io/hold-ready"
-"""On a pod: it runs, but does not become Ready. On a Node: once down, it stays down."""
+"""On a pod: it runs but does not become Ready. On a Node: once down, it stays down."""
 
 _UNSEEN_SECONDS = 0.2
 _RUNNING_SECONDS = 0.5
@@ -31,10 +32,10 @@ _CAPACITY = {"cpu": "16", "memory": "32Gi", "pods": "250", "ephemeral-storage": 
 class Kubelet(StandIn):
     """All kubelets of one cluster.
 
-    Guarantees: a pod bound to a node that is up runs and becomes Ready, and one being deleted goes; its containers get
-        new IDs when its node has rebooted; while a node is down, its pods are not Ready and none of them ends. A pod of
-        the pod network stays Pending on a node whose network is left to a DPU. Init containers are not played. Pods
-        that its runtime runs are as their processes are.
+    Guarantees: on a node that is up, a pod runs and becomes Ready, and a terminating one is removed. After a reboot its
+        containers have new IDs. While a node is down, its pods are not Ready and none ends. On a node whose network is
+        left to a DPU, a pod of the pod network stays Pending. Init containers are ignored. A pod of the runtime has the
+        state of its processes.
     """
 
     name = "kubelet"
@@ -47,11 +48,11 @@ class Kubelet(StandIn):
         binds_daemon_pods: bool = False,
         runtime: Runtime | None = None,
     ) -> None:
-        """`binds_daemon_pods`: do so for want of a scheduler. `runtime`: of pods that are more than shown."""
+        """`binds_daemon_pods`: bind pods of DaemonSets, if there is no scheduler. `runtime` runs pods as processes."""
         self._heartbeat_seconds = heartbeat_seconds
         self._boot_seconds = boot_seconds
         self._binds_daemon_pods = binds_daemon_pods
-        self._runtime = runtime or Shown()
+        self._runtime = runtime or NoRuntime()
         self._guard = threading.Lock()  # guards the three below
         self._is_held: Callable[[Obj], bool] = lambda _: False
         self._up_again_at: dict[str, float] = {}  # node that is down -> monotonic
@@ -65,7 +66,7 @@ class Kubelet(StandIn):
         self._nodes: Lister = engine.follow(NODES, self._node_changed)
 
     def hold_ready(self, predicate: Callable[[Obj], bool]) -> None:
-        """From now on keep the pods for which this holds from being Ready, and let all others be."""
+        """From now on keep the pods that match `predicate` from being Ready, and no others."""
         with self._guard:
             self._is_held = predicate
         for pod in self._pods.list():
@@ -98,7 +99,7 @@ class Kubelet(StandIn):
         return down_seconds or self._heartbeat_seconds
 
     def _down_seconds(self, node: Obj) -> float:
-        """For how long the node will still be down; 0 if it is up, or comes up now."""
+        """Seconds until the node is up again; 0 if it is up, or comes up now."""
         now, name = self._engine.clock.monotonic(), name_of(node)
         with self._guard:
             if not _is_rebooting(node):
@@ -144,7 +145,7 @@ class Kubelet(StandIn):
             self._engine.apply_status(PODS, pod, status, self.manager, stop)
 
     def _run_pod_on(self, node: Obj, pod: Obj, stop: Stop) -> float | None:
-        """Look after a pod whose containers are processes; of a node that is down, they are as they were last."""
+        """Report a pod whose containers are processes; on a node that is down, the last report stays."""
         now = _written(self._engine.clock.now())
         if not _is_up(node):
             last = (pod.get("status") or {}).get("containerStatuses") or []
@@ -161,12 +162,12 @@ class Kubelet(StandIn):
         return _RUNNING_SECONDS
 
     def _bind(self, pod: Obj) -> float | None:
-        """Bind a pod that a DaemonSet has made for a node; when to look again, where the node does not show yet."""
+        """Bind a pod of a DaemonSet to its node; returns the delay of a retry if the node is not cached yet."""
         target = daemon_target(pod) if self._binds_daemon_pods and not is_terminating(pod) else None
         if target is None:
             return None
         if self._nodes.get("", target) is None:
-            return _UNSEEN_SECONDS  # no change of a node finds a pod that is not bound
+            return _UNSEEN_SECONDS  # the change of a node does not enqueue an unbound pod
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -181,23 +182,23 @@ class Kubelet(StandIn):
 
 
 def boot_id(node: Obj) -> str:
-    """The node's boot ID; empty before its first report."""
-    return str(((node.get("status") or {}).get("nodeInfo") or {}).get("bootID", ""))
+    """The node's boot ID, from a cached or a complete Node; empty before its first report."""
+    return boot_of(node)
 
 
 def next_boot_id(node: Obj) -> str:
-    """The boot ID after the present one; always the same, so that a stale cache does not make a second reboot."""
+    """The boot ID after the current one; deterministic, so that a stale cache causes no second reboot."""
     return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{uid_of(node)}/{boot_id(node)}"))
 
 
 def address(name: str) -> str:
-    """The address of the node of that name; always the same."""
+    """The address of the node of that name; deterministic."""
     a, b, c = hashlib.sha256(name.encode()).digest()[:3]
     return f"10.{64 + a % 64}.{b}.{1 + c % 254}"
 
 
 def node_status(node: Obj, boot: str, is_up: bool, before: Obj, now: str) -> dict[str, Any]:
-    """What the node reports; `before` is its last report, whose time of transition stays as long as its state."""
+    """The node's report; it keeps lastTransitionTime of `before`, its last report, unless the status changes."""
     condition = {
         "type": "Ready",
         "status": "True" if is_up else "False",
@@ -218,26 +219,26 @@ def node_status(node: Obj, boot: str, is_up: bool, before: Obj, now: str) -> dic
 
 
 def may_run(pod: Obj, node: Obj) -> bool:
-    """Whether the pod's network can be set up; one that runs already keeps running."""
+    """Whether the pod's network can be set up; a running pod keeps running."""
     on_host = bool(pod["spec"].get("hostNetwork"))
     is_running = (pod.get("status") or {}).get("phase") == "Running"
     return on_host or is_running or DPU_NODE_LABEL not in labels_of(node)
 
 
 def pod_status(pod: Obj, node: Obj, is_ready: bool, now: str) -> dict[str, Any]:
-    """The status of a pod that runs on `node`; times stay as long as what they are the times of."""
+    """The status of a pod that runs on `node`; each time stays until the fact that it dates changes."""
     containers = [_container_status(container, pod, boot_id(node), is_ready, now) for container in _containers(pod)]
     return _status(pod, node, is_ready, containers, now)
 
 
 def running_status(pod: Obj, node: Obj, containers: list[dict[str, Any]], now: str) -> dict[str, Any]:
-    """The status of a pod whose containers are like that."""
+    """The status of a pod with these containers."""
     is_ready = len(containers) == len(_containers(pod)) and all(each["ready"] for each in containers)
     return _status(pod, node, is_ready, containers, now)
 
 
 def container_status(state: ContainerState, pod: Obj) -> dict[str, Any]:
-    """The status of one container of a pod, from what its runtime says."""
+    """The status of one container of a pod, from its state in the runtime."""
     image = next(each["image"] for each in _containers(pod) if each["name"] == state.name)
     waiting = {"reason": "CrashLoopBackOff", "message": state.ended}
     last = {"terminated": {"exitCode": 1, "reason": "Error", "message": state.ended}} if state.ended else {}
@@ -272,7 +273,7 @@ def _status(pod: Obj, node: Obj, is_ready: bool, containers: list[dict[str, Any]
 
 
 def daemon_target(pod: Obj) -> str | None:
-    """The node that a DaemonSet has made the pod for; None for another pod."""
+    """The node that a DaemonSet created the pod for; None for other pods."""
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     terms = (affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}).get("nodeSelectorTerms") or []
     for term in terms:

@@ -33,29 +33,29 @@ class _Rendered:
 class MachineConfigOperator(StandIn):
     """All of the Machine Config Operator, one key for the whole cluster.
 
-    Guarantees: a drain goes by rounds; each lists the pods anew, so that one that came meanwhile is evicted as well,
-        and looks at no pod that came later; a node that somebody uncordons is cordoned again with the next round, and
-        is not said to be drained before; a node always comes back schedulable, whoever had cordoned it; a node that is
-        new has the configuration of the worker pool from the start. Of a node marked `Degraded` only its drain goes on.
-        Nodes are picked, cordoned and uncordoned a while after what asks for it.
-        Rendered configurations go with their pool, as by the garbage collector, which infra has none of here; a node
-        that runs one which is gone is degraded until it is there again (`prepUpdateFromCluster` in
-        pkg/daemon/daemon.go, which is tried again and again).
+    Guarantees: a drain proceeds in rounds. Each round lists the pods once, so a pod that is created during a round is
+        evicted in the next one. A node that is uncordoned meanwhile is cordoned again in the next round, and does not
+        count as drained before. A node always comes back schedulable, even if another client had cordoned it. A new
+        node has the configuration of the worker pool from the start. A node marked `Degraded` continues its drain only.
+        Nodes are picked, cordoned and uncordoned after the delays of the real controllers.
+        Rendered configurations are deleted with their pool, in place of the garbage collector, which does not run in
+        infra here. A node whose configuration is gone is degraded until that exists again (`prepUpdateFromCluster` in
+        pkg/daemon/daemon.go, which is retried).
     Source: openshift/machine-config-operator 7ff337a, pkg/controller/drain/drain_controller.go.
     """
 
     name = "mco"
 
     def __init__(self, *, retry_seconds: float = 1.0) -> None:
-        """`retry_seconds`: the pause before an eviction that a budget refused is asked for again; all other pauses are
-        as much shorter than the real ones as this one is."""
-        self._pace = mcorules.REAL_PACE.scaled(retry_seconds)
-        # Node -> its drain. Changed by the worker that has the one key; the thread of the pods' cache only looks, and
-        # what it misses the next try finds.
+        """`retry_seconds`: the pause before a refused eviction is retried; all other pauses are scaled by the same
+        factor."""
+        self._pace = mcorules.REAL_INTERVALS.scaled(retry_seconds)
+        # Node -> its drain. Only the worker of the one key changes it. The thread of the pods' cache reads it without a
+        # lock; the next retry finds what that misses.
         self._drains: dict[str, Drain] = {}
         self._delays = Delays()
         self._seen: set[str] = set()
-        """Names of rendered configurations that were there once. Of the worker that has the one key."""
+        """The names of all rendered configurations so far. Only the worker of the one key uses it."""
 
     def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -105,7 +105,7 @@ class MachineConfigOperator(StandIn):
         return rendered
 
     def _collect(self, pools: Sequence[Obj]) -> None:
-        """Take away what belongs to pools that are gone."""
+        """Delete the objects of deleted pools."""
         known = {uid_of(pool) for pool in pools}
         for config in self._configs.list():
             if mcorules.owning_pool(config) not in ("", *known):
@@ -115,7 +115,7 @@ class MachineConfigOperator(StandIn):
     def _report(self, pool: Obj, members: Sequence[Obj], rendered: Mapping[str, _Rendered], stop: Stop) -> None:
         result = rendered.get(name_of(pool))
         if result is None or (pool["spec"].get("configuration") or {}).get("name") != result.name:
-            return  # the next pass sees it
+            return  # the next reconcile retries
         now = self._engine.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
         status = mcorules.pool_status(PoolView(pool, members, result.sources, now))
         self._engine.apply_status(MACHINECONFIGPOOLS, pool, status, self.manager, stop)
@@ -129,7 +129,7 @@ class MachineConfigOperator(StandIn):
         pool = mcorules.MASTER_ROLE if is_master else WORKER_ROLE
         first = rendered[pool].name if pool in rendered else mcorules.rendered_name(pool, ())
         configs = {CURRENT_CONFIG_ANNOTATION: first, DESIRED_CONFIG_ANNOTATION: first}
-        # Its first boot ends with an uncordon too (`completeUpdate` in pkg/daemon/daemon.go).
+        # The first boot ends with an uncordon too (`completeUpdate` in pkg/daemon/daemon.go).
         uncordon = mcorules.uncordon_mark(first)
         drains = {mcorules.DESIRED_DRAIN_ANNOTATION: uncordon, mcorules.LAST_APPLIED_DRAIN_ANNOTATION: uncordon}
         self._mark(node, {**configs, **drains, MACHINE_CONFIG_STATE_ANNOTATION: mcorules.DONE})
@@ -159,7 +159,7 @@ class MachineConfigOperator(StandIn):
             self._drains.pop(name_of(node), None)
 
     def _lost_its_config(self, node: Obj) -> bool:
-        """Whether the daemon of the node can read no more what it runs; it says so then, and goes on once it can."""
+        """Whether the configuration that the node runs is gone; its daemon then reports this, until it exists again."""
         current = annotations_of(node).get(CURRENT_CONFIG_ANNOTATION, "")
         reason = mcorules.missing_config(current)
         is_told = annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION) == reason
@@ -195,7 +195,7 @@ class MachineConfigOperator(StandIn):
         elif mcorules.is_cordoned(node):
             del self._drains[name]
             self._mark(node, {mcorules.LAST_APPLIED_DRAIN_ANNOTATION: mark})
-        else:  # what came since it was uncordoned is to go too
+        else:  # pods created since the uncordon must go too
             drain.pods, drain.next = None, now
 
     def _wait(self, node: Obj, drain: Drain, now: float) -> None:
@@ -209,7 +209,7 @@ class MachineConfigOperator(StandIn):
         return drainable(self._pods.by_index(BY_NODE, node))
 
     def _push(self, drain: Drain, now: float) -> bool:
-        """Ask for the evictions that are due; whether any pod of the round is still there."""
+        """Request the evictions that are due; returns whether a pod of the round is left."""
         found = [(uid, self._pods.get(*place)) for uid, place in (drain.pods or {}).items()]
         left = [pod for uid, pod in found if pod is not None and uid_of(pod) == uid]
         for pod in left:

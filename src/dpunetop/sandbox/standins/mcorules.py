@@ -1,6 +1,6 @@
-"""What the Machine Config Operator decides, without I/O: who is in which pool, who is next, how far a pool is.
+"""The decisions of the Machine Config Operator, without I/O: the pool of a node, the next nodes, the status of a pool.
 
-Each rule is that of openshift/machine-config-operator 7ff337a, by its file.
+Each rule cites its file in openshift/machine-config-operator 7ff337a.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ MASTER_ROLE = "master"
 
 
 def selected(pool: Obj, machine_configs: Iterable[Obj]) -> list[Obj]:
-    """The MachineConfigs of a pool, in the order in which they are laid over each other."""
+    """The MachineConfigs of a pool, in the order in which they are merged."""
     selector = pool["spec"].get("machineConfigSelector") or {}
     return sorted((config for config in machine_configs if matches(selector, labels_of(config))), key=name_of)
 
 
 def rendered_name(pool: str, machine_configs: Sequence[Obj]) -> str:
-    """The name of what these MachineConfigs become: another for another content."""
+    """The name of the rendered MachineConfig, with a hash of its content."""
     content = [(name_of(config), config.get("spec")) for config in machine_configs]
     return f"rendered-{pool}-{jsonio.digest(content)}{jsonio.digest([pool, content])}"
 
 
 def rendered_config(pool: Obj, name: str) -> dict[str, Any]:
-    """What a pool's nodes are given: it belongs to the pool, and goes with it.
+    """The rendered MachineConfig of a pool's nodes; the pool owns it.
 
     Source: `generateRenderedMachineConfig` in pkg/controller/render/render_controller.go.
     """
@@ -60,18 +60,18 @@ def rendered_config(pool: Obj, name: str) -> dict[str, Any]:
 
 
 def owning_pool(config: Obj) -> str:
-    """UID of the pool that a rendered MachineConfig belongs to; empty: it is none."""
+    """The UID of the pool that owns a rendered MachineConfig; empty for other MachineConfigs."""
     owners = config["metadata"].get("ownerReferences") or []
     return next((str(owner["uid"]) for owner in owners if owner["kind"] == "MachineConfigPool"), "")
 
 
 def missing_config(name: str) -> str:
-    """What the daemon says that cannot read the configuration which it runs (pkg/daemon/daemon.go)."""
+    """The reason of a daemon whose current configuration does not exist (pkg/daemon/daemon.go)."""
     return f'missing MachineConfig {name}\nmachineconfig.machineconfiguration.openshift.io "{name}" not found'
 
 
 def pool_of(node: Obj, pools: Iterable[Obj]) -> str | None:
-    """The pool that configures a node: master beats a custom one, which beats worker; None for a node in two."""
+    """The pool of a node: master before a custom pool before worker; None for a node in two custom pools."""
     names = {name_of(pool) for pool in pools if matches(pool["spec"].get("nodeSelector") or {}, labels_of(node))}
     if MASTER_ROLE in names:
         return MASTER_ROLE
@@ -87,28 +87,28 @@ def is_ready(node: Obj) -> bool:
 
 
 def is_cordoned(node: Obj) -> bool:
-    """Whether new pods are kept away."""
+    """Whether the node is unschedulable."""
     return bool((node.get("spec") or {}).get("unschedulable"))
 
 
 def state_of(node: Obj) -> str:
-    """What the node's daemon says it does."""
+    """The state that the node's daemon reports."""
     return annotations_of(node).get(MACHINE_CONFIG_STATE_ANNOTATION, "")
 
 
 def desired_config(node: Obj) -> str:
-    """The rendered configuration that the node is to have."""
+    """The desired rendered configuration of the node."""
     return annotations_of(node).get(DESIRED_CONFIG_ANNOTATION, "")
 
 
 def has_config(node: Obj, target: str) -> bool:
-    """Whether the node has arrived at `target`, and at the image that it is to have."""
+    """Whether the node runs `target` and its desired image."""
     has_arrived = annotations_of(node).get(CURRENT_CONFIG_ANNOTATION) == target == desired_config(node)
     return has_arrived and has_image(node)
 
 
 def has_image(node: Obj) -> bool:
-    """Whether the node runs the image that is built for its pool; also where none is, and none was before.
+    """Whether the node runs the image that is built for its pool; also if there is no image, and was none before.
 
     Source: `isNodeImageDone` in pkg/controller/common/layered_node_state.go.
     """
@@ -119,10 +119,10 @@ def has_image(node: Obj) -> bool:
 
 
 def next_nodes(pool: Obj, members: Sequence[Obj], target: str) -> list[Obj]:
-    """The nodes that may begin their update now.
+    """The nodes that may start their update now.
 
-    Guarantees: never more nodes unavailable than the pool allows, whoever made them so; a node that is not Ready or
-        that somebody has cordoned is not begun with.
+    Guarantees: no more unavailable nodes than the pool allows, whatever their cause; an update never starts on a node
+        that is not Ready or is cordoned.
     """
     if pool["spec"].get("paused"):
         return []
@@ -134,53 +134,53 @@ def next_nodes(pool: Obj, members: Sequence[Obj], target: str) -> list[Obj]:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long the controllers and the daemon wait, in seconds.
+class Intervals:
+    """The intervals of the controllers and the daemon, in seconds.
 
     Source: `DefaultConfig` and `syncNode` in pkg/controller/drain/drain_controller.go; `performDrain` in
         pkg/daemon/drain.go; `defaultUpdateDelay` in pkg/controller/node/node_controller.go.
     """
 
     retry: float = 5.0
-    """Between two tries of one eviction."""
+    """Between two attempts of one eviction."""
     window: float = 90.0
-    """How long one round of evictions goes on; the next one lists the pods anew."""
+    """The length of one round of evictions; the next one lists the pods again."""
     pause: float = 60.0
     """Between two rounds."""
     late_after: float = 600.0
     late_pause: float = 300.0
-    """Between two rounds of a drain that has gone on for longer than that."""
+    """Between two rounds of a drain that has lasted longer than that."""
     timeout: float = 3600.0
-    """How long the daemon waits before it says that it is degraded."""
+    """The time after which the daemon reports Degraded."""
     update: float = 5.0
-    """How long after a change of a pool or a Node the controllers look at it (`UpdateDelay`)."""
+    """The delay from a change of a pool or Node to its reconcile (`UpdateDelay`)."""
 
-    def scaled(self, retry: float) -> Pace:
-        """The same with another pause between two tries, and all others in proportion."""
+    def scaled(self, retry: float) -> Intervals:
+        """The same with `retry` between two attempts, and all other intervals in proportion."""
         times = retry / self.retry
-        return Pace(*(times * value for value in astuple(self)))
+        return Intervals(*(times * value for value in astuple(self)))
 
 
-REAL_PACE = Pace()
+REAL_INTERVALS = Intervals()
 
 
 @dataclass
 class Delays:
-    """What is to be done once the controllers look at it. Of several changes the first one counts: what waits in a
-    queue of client-go keeps its time."""
+    """The actions that wait for a delayed reconcile. The first of several changes sets the time, as in a delaying queue
+    of client-go."""
 
     since: dict[str, float] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
 
     def begin_pass(self) -> None:
-        """What was not asked for since is not wanted any more."""
+        """Forget the actions that the last pass did not request."""
         self.since = {what: when for what, when in self.since.items() if what in self.asked}
         self.asked = set()
 
-    def is_due(self, what: str, pace: Pace, now: float) -> bool:
-        """Whether it is done now; once it is, it waits anew."""
+    def is_due(self, what: str, intervals: Intervals, now: float) -> bool:
+        """Whether the action is due now; its delay then begins again."""
         self.asked.add(what)
-        if now < self.since.setdefault(what, now) + pace.update:
+        if now < self.since.setdefault(what, now) + intervals.update:
             return False
         del self.since[what]
         return True
@@ -188,47 +188,47 @@ class Delays:
 
 @dataclass
 class Drain:
-    """A drain under way, as the controller has it in memory: nothing of it outlives a process."""
+    """A running drain, in the memory of the controller only."""
 
     mark: str
     began: float
-    """When the node was last cordoned for it."""
+    """The time of the last cordon for it."""
     pods: dict[str, tuple[str, str]] | None = None
-    """Of the round that goes on: those that were there when it began, by uid, with namespace and name."""
+    """The pods that existed when the current round began: uid to namespace and name."""
     ends: float = 0.0
     next: float = 0.0
-    """When the round ends if anything is left by then, and when the next one begins."""
+    """When the current round ends if a pod is left, and when the next one begins."""
     tried: dict[str, float] = field(default_factory=dict)
     granted: set[str] = field(default_factory=set)
 
-    def begin_round(self, pods: Iterable[Obj], pace: Pace, now: float) -> None:
-        """What comes later is looked at in the next round only (`RunNodeDrain` of kubectl lists once)."""
+    def begin_round(self, pods: Iterable[Obj], intervals: Intervals, now: float) -> None:
+        """Start a round; later pods wait for the next one (`RunNodeDrain` of kubectl lists once)."""
         self.pods = {uid_of(pod): (namespace_of(pod), name_of(pod)) for pod in pods}
-        self.ends, self.tried, self.granted = now + pace.window, {}, set()
+        self.ends, self.tried, self.granted = now + intervals.window, {}, set()
 
-    def end_round(self, pace: Pace, now: float) -> None:
-        """Source: the end of `drainNode`, which takes how long it has gone on from the beginning of the round."""
-        is_late = self.ends - pace.window - self.began > pace.late_after
-        self.pods, self.next = None, now + (pace.late_pause if is_late else pace.pause)
+    def end_round(self, intervals: Intervals, now: float) -> None:
+        """End a round. Source: the end of `drainNode`, which measures the duration at the beginning of the round."""
+        is_late = self.ends - intervals.window - self.began > intervals.late_after
+        self.pods, self.next = None, now + (intervals.late_pause if is_late else intervals.pause)
 
-    def is_due(self, pod: Obj, pace: Pace, now: float) -> bool:
-        """Whether its eviction is to be asked for now."""
+    def is_due(self, pod: Obj, intervals: Intervals, now: float) -> bool:
+        """Whether the eviction of the pod is due."""
         uid = uid_of(pod)
         last = self.tried.get(uid)
-        if uid in self.granted or (last is not None and now < last + pace.retry):
+        if uid in self.granted or (last is not None and now < last + intervals.retry):
             return False
         self.tried[uid] = now
         return True
 
 
 class Action(Enum):
-    """What is next on a node that is being updated."""
+    """The next step of a node's update."""
 
     NOTHING = auto()
     BEGIN = auto()
     DRAIN = auto()
     RESUME = auto()
-    """What the daemon gave up is done: it works on."""
+    """The drain that the daemon had given up is done: the daemon continues."""
     REBOOT = auto()
     WAIT_FOR_BOOT = auto()
     ASK_UNCORDON = auto()
@@ -237,9 +237,9 @@ class Action(Enum):
 
 
 def next_action(node: Obj) -> Action:
-    """The next step of a node's update, told from its annotations alone.
+    """The next step of a node's update, from its annotations alone.
 
-    An update to another image alone names the configuration that is there already, in its drain and in its uncordon.
+    An update of the image only names the current configuration in its drain and its uncordon.
     """
     marks = annotations_of(node)
     desired = desired_config(node)
@@ -260,8 +260,8 @@ def next_action(node: Obj) -> Action:
 
 
 def _while_degraded(node: Obj, wanted: str, applied: str) -> Action:
-    """The controller goes on with a drain that the daemon has given up, and the daemon with an update once that is
-    done (`initializeNode` in pkg/daemon/daemon.go); nothing else is mended by itself."""
+    """The controller continues a drain that the daemon has given up, and then the daemon continues the update
+    (`initializeNode` in pkg/daemon/daemon.go); nothing else recovers by itself."""
     if not wanted.startswith("drain-"):
         return Action.NOTHING
     if applied != wanted:
@@ -271,10 +271,10 @@ def _while_degraded(node: Obj, wanted: str, applied: str) -> Action:
 
 
 def daemon_marks(node: Obj, action: Action) -> Mapping[str, str | None]:
-    """What its daemon writes onto a node at that step; nothing: the step is the controller's, or the node's.
+    """The annotations that the daemon writes at that step; empty, if the step is the controller's or the node's.
 
     Source: `performDrain` in pkg/daemon/drain.go, `completeUpdate` in pkg/daemon/daemon.go; `SetDone` in
-        pkg/daemon/writer.go, which takes the image off where none is asked for any more.
+        pkg/daemon/writer.go, which removes the image annotation if no image is desired.
     """
     desired = desired_config(node)
     match action:
@@ -300,28 +300,28 @@ DRAIN_FAILED = "failed to drain node"
 
 
 def drain_failure(node: str) -> str:
-    """What the daemon says when a drain takes too long (`performDrain` in pkg/daemon/drain.go)."""
+    """The reason of a daemon whose drain takes too long (`performDrain` in pkg/daemon/drain.go)."""
     return f"{DRAIN_FAILED}: {node} after 1 hour. Please see machine-config-controller logs for more information"
 
 
 def drain_mark(config: str) -> str:
-    """What `desiredDrain` says while a node is to be drained for `config`."""
+    """The value of `desiredDrain` that requests a drain for `config`."""
     return f"drain-{config}"
 
 
 def uncordon_mark(config: str) -> str:
-    """What `desiredDrain` says once `config` has been booted into."""
+    """The value of `desiredDrain` that requests the uncordon after the boot into `config`."""
     return f"uncordon-{config}"
 
 
 @dataclass(frozen=True)
 class PoolView:
-    """All that the status of a pool is made of."""
+    """The input of a pool's status."""
 
     pool: Obj
     members: Sequence[Obj]
     sources: Sequence[str]
-    """Names of the MachineConfigs in the newest rendered configuration; none: it could not be rendered."""
+    """The names of the MachineConfigs in the newest rendered configuration; empty: it could not be rendered."""
     now: str
 
 
@@ -334,8 +334,8 @@ def configuration(name: str, sources: Sequence[str]) -> dict[str, Any]:
 def pool_status(view: PoolView) -> dict[str, Any]:
     """The status of a pool whose `spec.configuration` is rendered.
 
-    Source: the Machine Config Operator's status of a pool; `Updated` with no machine, and neither `Updated` nor
-        `Updating` while paused, as there.
+    Source: the Machine Config Operator, which reports `Updated` for a pool without machines, and neither `Updated` nor
+        `Updating` for a paused one.
     """
     target = str((view.pool["spec"].get("configuration") or {}).get("name", ""))
     total = len(view.members)

@@ -1,8 +1,8 @@
-"""Stand-in for ovnkube-identity: the admission webhook that guards what OVN-Kubernetes writes onto Nodes and Pods.
+"""Stand-in for ovnkube-identity: the admission webhook for the annotations of OVN-Kubernetes on Nodes and Pods.
 
-It judges as the real one does (go-controller/pkg/ovnwebhook of ovn-kubernetes: nodeadmission.go, podadmission.go,
-user.go and util.go, equal in all rules below at release-1.2, release-1.3 and 8871cd9ce), and says it in its words. Left
-out, and refused here, is what nodes' own identities may do, and whoever writes the addresses of pods.
+It decides as the real one (go-controller/pkg/ovnwebhook of ovn-kubernetes: nodeadmission.go, podadmission.go, user.go
+and util.go, equal in all rules below at release-1.2, release-1.3 and 8871cd9ce), with the same messages. It denies two
+things that the real one allows: writes with a node's own identity, and writes of pod addresses.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ POD_KEYS = frozenset({POD_NETWORKS, CONNECTION_STATUS, "k8s.ovn.org/dpu.connecti
 DPU_ACCOUNT = "ovnkube-node-dpu"
 
 
-class Played(Enum):
-    """Which version of the rules is played."""
+class RuleSet(Enum):
+    """The version of the rules."""
 
     ANY_USER = auto()
-    """Whoever is named with `--extra-allowed-user` may change all of it."""
+    """Each user in `--extra-allowed-user` may change all annotations of DPUs."""
     DPU_BY_NAME = auto()
-    """The connection status may be changed only by such a user that is a ServiceAccount called `ovnkube-node-dpu`
+    """Only such a user that is a ServiceAccount with the name `ovnkube-node-dpu` may change the connection status
     (proposed to upstream as pull request 6560: podadmission.go, dpuPodAnnotations; user.go)."""
 
 
 class NodeIdentity:
-    """The webhook, served with TLS on a port of its own while the context is entered.
+    """The webhook, served with TLS on a port of its own: a context manager.
 
     Threads: any; `allowed` may be changed at any time.
     """
 
-    def __init__(self, allowed: Collection[str] = (), played: Played = Played.ANY_USER) -> None:
+    def __init__(self, allowed: Collection[str] = (), played: RuleSet = RuleSet.ANY_USER) -> None:
         """`allowed` are the users of `--extra-allowed-user`."""
         self.allowed = set(allowed)
         self._played = played
@@ -87,7 +87,7 @@ class NodeIdentity:
         self._thread.join()
 
     def configurations(self) -> Iterator[dict[str, Any]]:
-        """What makes an API server ask it: charts/ovnkube-identity/templates/webhook.yaml, with this address."""
+        """The webhook configurations: charts/ovnkube-identity/templates/webhook.yaml, with this address."""
         bundle = base64.b64encode(self._authority.pem).decode()
         for kind in ("node", "pod"):
             name = f"ovn-kubernetes-admission-webhook-{kind}"
@@ -108,7 +108,7 @@ class NodeIdentity:
             yield new_object(WEBHOOKS, "", name, webhooks=[webhook])
 
     def judge(self, path: str, request: Mapping[str, Any]) -> str | None:
-        """Why the request of an AdmissionReview is denied; None: it is allowed."""
+        """The reason to deny the request of an AdmissionReview; None: it is allowed."""
         user, old, new = str(at(request, "userInfo", "username")), request["oldObject"], request["object"]
         changed = changes(annotations_of(old), annotations_of(new))
         if path == "/node":
@@ -139,9 +139,9 @@ class NodeIdentity:
         return f'user "{user}" is not allowed to set the following annotations on pod: "{name_of(new)}": {keys}'
 
     def _of_dpus(self, user: str) -> frozenset[str]:
-        """What a user that is named may change of a pod, but for its addresses."""
+        """The annotations of a pod that a named user may change, except its addresses."""
         is_dpu = user.startswith("system:serviceaccount:") and user.split(":")[3:] == [DPU_ACCOUNT]
-        if self._played is Played.ANY_USER:
+        if self._played is RuleSet.ANY_USER:
             return POD_KEYS - {POD_NETWORKS}
         return frozenset({CONNECTION_STATUS} if is_dpu else ())
 
@@ -156,7 +156,7 @@ def _listed(keys: Collection[str]) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """One request a connection, so that no thread waits for another one."""
+    """Serves one request per connection, so that no thread waits for a second one."""
 
     def __init__(self, identity: NodeIdentity, *args: Any) -> None:
         self._identity = identity
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         denied = self._identity.judge(path, request)
         response: dict[str, Any] = {"uid": request["uid"], "allowed": denied is None}
         if denied is not None:
-            # What controller-runtime makes of a validator's error: pkg/webhook/admission/response.go, Denied.
+            # The response of controller-runtime to a validator's error: pkg/webhook/admission/response.go, Denied.
             response["status"] = {"code": 403, "reason": "Forbidden", "message": denied}
         review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
         body = json.dumps(review).encode()
@@ -179,4 +179,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,10 +1,9 @@
-"""Stand-in for the Node Maintenance Operator: hosts that are cordoned, drained, and given back.
+"""Stand-in for the Node Maintenance Operator: it cordons and drains hosts, and uncordons them again.
 
-That a node has one maintenance at most is seen to by an admission policy beside the CustomResourceDefinition, as the
-operator's webhook does. It cannot look for a node that does not exist: such a maintenance is taken, and becomes
-`Failed` here.
+An admission policy beside the CRD refuses a second maintenance of a node, as the operator's webhook does. The policy
+cannot know whether the node exists: a maintenance of an unknown node is admitted, and becomes `Failed`.
 
-Each rule is that of medik8s/node-maintenance-operator 3a54cd1, internal/controller/nodemaintenance_controller.go.
+The rules are those of medik8s/node-maintenance-operator 3a54cd1, internal/controller/nodemaintenance_controller.go.
 """
 
 from __future__ import annotations
@@ -23,35 +22,35 @@ from dpunetop.sandbox.standins.engine import StandIn, StandInEngine, drainable
 FINALIZER = "foregroundDeleteNodeMaintenance"
 DRAIN_TAINT = "medik8s.io/drain"
 FAIL_ANNOTATION = "standin.dpu.openshift.io/fail"
-"""On a NodeMaintenance: give up as if its lease could not be had; once it is taken off, begin again."""
+"""On a NodeMaintenance: fail as if the Lease were not available; start again once the annotation is removed."""
 
 _TAINTS = tuple({"key": key, "effect": "NoSchedule"} for key in (DRAIN_TAINT, "node.kubernetes.io/unschedulable"))
 _REMEDIATION_LABEL = "remediation.medik8s.io/exclude-from-remediation"
 _PAGE = 500
 _TRIES = 6
-"""So many pauses of 5 s (`waitDurationOnDrainError`) are in the 30 s of one drain (`DrainerTimeout`)."""
+"""The pauses of 5 s (`waitDurationOnDrainError`) in the 30 s of one drain (`DrainerTimeout`)."""
 
 
 class NodeMaintenanceOperator(StandIn):
     """All of the Node Maintenance Operator.
 
-    Guarantees: on the way in first `Running`, then the label, the taint, the cordon; on the way out first the taint
-        goes, then the cordon, whoever had set it, if the node was cordoned when it was read, then the label, then the
-        finalizer. The taints are changed as they were read, or all is tried again after a growing pause. While
-        `Running` the node is cordoned again by itself; once `Succeeded` nobody looks at it until the maintenance itself
-        is changed: then it is cordoned and drained once more, which the phase says only if that takes longer than one
-        drain, and `lastUpdate` says whenever it ends well. No owner reference is stored. A status is written only over
-        the maintenance as it was read, else all begins anew after a growing pause; `lastError` is never cleared. Reads
-        nodes and pods from the server each time, so that no stale cache makes a drain seem complete.
+    Guarantees: it starts a maintenance with the phase `Running`, then sets the label, the taint and the cordon. It ends
+        one by removing the taint, then the cordon (also of another client, if the node was cordoned when it was read),
+        then the label, then the finalizer. The taints are written only if they are as read, else everything is retried
+        after a growing pause. While `Running`, it cordons an uncordoned node again. Once `Succeeded`, it reconciles
+        only when the maintenance itself changes: it then cordons and drains once more, which the phase shows only if
+        that takes longer than one drain, and `lastUpdate` shows at each success. It stores no owner reference. It
+        writes the status only over the version that it read, else it starts over after a growing pause; it never clears
+        `lastError`. It reads nodes and pods from the server each time, so that no stale cache ends a drain early.
     """
 
     name = "nmo"
 
     def __init__(self, *, retry_seconds: float = 1.0) -> None:
-        """`retry_seconds`: the pause between two looks at a node that is not drained yet."""
+        """`retry_seconds`: the pause between two reconciles of a node that is not drained yet."""
         self._retry_seconds = retry_seconds
         self._rounds: dict[str, float] = {}
-        """When the present try of a drain began, by uid of its maintenance. One worker a maintenance."""
+        """The start of the current drain attempt, by the uid of its maintenance. One worker per maintenance."""
 
     def attach(self, engine: StandInEngine, enqueue: Callable[[Key], None]) -> None:
         """See `StandIn.attach`."""
@@ -87,7 +86,7 @@ class NodeMaintenanceOperator(StandIn):
         self._engine.patch(NODEMAINTENANCES, maintenance, {"metadata": {"finalizers": left}}, self.manager)
 
     def _hold(self, maintenance: Obj, node: Obj) -> float | None:
-        """What it writes brings it back: each pass writes the maintenance once at most."""
+        """Each pass writes the maintenance at most once, and that write triggers the next pass."""
         if self._claim(maintenance):
             return None
         if not phase_of(maintenance):
@@ -105,7 +104,7 @@ class NodeMaintenanceOperator(StandIn):
         return self._retry_seconds
 
     def _is_try_over(self, maintenance: Obj) -> bool:
-        """Whether a drain has used up its time; the next try begins then. Until its end the phase is that of before."""
+        """Whether a drain attempt is out of time; the next one then begins. The phase changes only at its end."""
         now = self._engine.clock.monotonic()
         if now < self._rounds.setdefault(uid_of(maintenance), now) + _TRIES * self._retry_seconds:
             return False
@@ -113,7 +112,7 @@ class NodeMaintenanceOperator(StandIn):
         return True
 
     def _claim(self, maintenance: Obj) -> bool:
-        """Whether it had to. It only says that the node owns the maintenance; what it stores is the status
+        """Whether the owner reference was missing. It is set on the object in memory only; the status alone is stored
         (`setOwnerRefToNode`)."""
         finalizers = maintenance["metadata"].get("finalizers") or []
         if FINALIZER in finalizers:
@@ -141,7 +140,7 @@ class NodeMaintenanceOperator(StandIn):
             self._engine.patch(NODES, node, {"spec": {"unschedulable": True}}, self.manager)
 
     def _give_back(self, node: Obj) -> None:
-        """By what the node was when it was read: one that is cordoned since stays so (`stopNodeMaintenanceImp`)."""
+        """Uncordon by the node as it was read: a later cordon stays (`stopNodeMaintenanceImp`)."""
         ours = {taint["key"] for taint in _TAINTS}
         if ours & _taint_keys(node):
             self._taint(node, [taint for taint in node["spec"]["taints"] if taint["key"] not in ours])
@@ -151,20 +150,20 @@ class NodeMaintenanceOperator(StandIn):
             self._engine.patch(NODES, node, {"metadata": {"labels": {_REMEDIATION_LABEL: None}}}, self.manager)
 
     def _taint(self, node: Obj, taints: list[Obj]) -> None:
-        """Refused if they are others than were read, as by the `test` of its patch (taint.go). Raises: Conflict."""
+        """Write the taints, unless they changed since the read: `test` in its patch (taint.go). Raises: Conflict."""
         now = self._node(name_of(node))
         if now is None or _taint_keys(now) != _taint_keys(node):
             raise Conflict(409, "Conflict", "the taints are not as they were read")
         self._engine.patch(NODES, node, {"spec": {"taints": taints}}, self.manager)
 
     def _pods_of(self, node: str) -> tuple[list[Obj], list[Obj]]:
-        """All pods of the node, and those of them that are to go."""
+        """All pods of the node, and the ones to evict."""
         selection = Selection(PODS, field_selector=f"spec.nodeName={node}")
         pods: list[Obj] = [pod for page in self._engine.client.pages(selection, _PAGE) for pod in page.items]
         return pods, drainable(pods)
 
     def _drain(self, node: str) -> list[Obj]:
-        """Ask for what is to go from the node; what is still there."""
+        """Evict the pods of the node; returns the ones that are left."""
         _, left = self._pods_of(node)
         for pod in left:
             if not is_terminating(pod):
@@ -183,18 +182,18 @@ class NodeMaintenanceOperator(StandIn):
 
 
 def phase_of(maintenance: Obj) -> str:
-    """`Running`, `Succeeded` or `Failed`; empty before the first look at it."""
+    """`Running`, `Succeeded` or `Failed`; empty before the first reconcile."""
     return str((maintenance.get("status") or {}).get("phase", ""))
 
 
 def first_status(pods: list[Obj], left: list[Obj]) -> dict[str, Any]:
-    """What is counted once, at the first look (`initMaintenanceStatus`)."""
+    """The members that the first reconcile sets (`initMaintenanceStatus`)."""
     counts = {"drainProgress": 0, "totalpods": len(pods), "evictionPods": len(left)}
     return {"phase": "Running", **counts, **_pending(left)}
 
 
 def progress(maintenance: Obj, left: list[Obj], error: str = "") -> dict[str, Any]:
-    """What a drain changes of the status while these pods are left."""
+    """The status members of a drain while these pods are left."""
     if not left:
         return {"phase": "Succeeded", "drainProgress": 100, **_pending([])}
     live = maintenance.get("status") or {}

@@ -1,4 +1,4 @@
-"""Stand-in for OVN-Kubernetes itself: what a cluster shows of it. Data only; kubelets make its pods run."""
+"""Stand-in for OVN-Kubernetes itself: its objects in a cluster. Data only; the kubelet stand-ins run its pods."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from dpunetop.kube.meta import new_object
 from dpunetop.sandbox.pki import Authority
 
 Shows = Callable[[str], list[dict[str, Any]]]
-"""What a tenant's OVN-Kubernetes shows in a namespace."""
+"""The objects of a tenant's OVN-Kubernetes in a namespace."""
 
 IMAGE = "quay.io/openshift/origin-ovn-kubernetes:4.13"
 
@@ -95,13 +95,13 @@ start-ovnkube-node() {
 }
 """
 _VALID_TIMES = 4
-"""So many times as long as until it is renewed a Lease is valid."""
+"""The lease duration as a multiple of the renew interval."""
 _CHART_CONTAINERS = ("nb-ovsdb", "sb-ovsdb", "ovn-northd", OVNKUBE_CONTROLLER, "ovn-controller")
 _ZONE_CONTAINERS = ("ovn-controller", "ovn-acl-logging", "northd", "nbdb", "sbdb", "ovnkube-controller")
 
 
 def central_tenant(namespace: str) -> list[dict[str, Any]]:
-    """What a tenant with central databases shows: DaemonSets of nodes and masters, certificates, configuration."""
+    """A tenant with central databases: DaemonSets of nodes and masters, certificates, configuration."""
     return [
         new_object(NAMESPACES, "", namespace),
         _certificate(namespace, authority := Authority("ovn")),
@@ -115,11 +115,11 @@ def central_tenant(namespace: str) -> list[dict[str, Any]]:
 def interconnect_tenant(
     namespace: str, release: str = "4.21.3", lease_seconds: int | None = None
 ) -> list[dict[str, Any]]:
-    """What a tenant shows whose nodes have a zone each: DaemonSets of nodes and DPU hosts, script library, cluster
-    manager. Its certificates are there too, and are nobody's business here.
+    """A tenant with a zone on each node: DaemonSets of nodes and DPU hosts, script library, cluster manager, and the
+    certificates, which DPUs do not use in this topology.
 
-    `lease_seconds` is how often DPUs are to renew the Leases of their hosts, 10 in a cluster as it comes; 0: they are
-    not to. None: nothing is said, as before 4.23.
+    `lease_seconds` is the interval at which DPUs renew the Leases of their hosts, 10 by default in a cluster; 0: no
+    renewal. None: the setting does not exist, as before 4.23.
     """
     version = {RELEASE_ANNOTATION: release}
     control_plane = daemonset(namespace, OVNKUBE_CONTROL_PLANE, ("ovnkube-cluster-manager",), _nodes_of_role("master"))
@@ -142,7 +142,7 @@ def interconnect_tenant(
 
 
 def upstream_tenant(namespace: str) -> list[dict[str, Any]]:
-    """What a tenant shows whose OVN-Kubernetes is of its own project's chart, with a zone on each node.
+    """A tenant with OVN-Kubernetes from the project's own chart, with a zone on each node.
 
     Source: ovn-kubernetes helm/ovn-kubernetes of release-1.3, templates/ovn-setup.yaml and
     charts/ovnkube-single-node-zone.
@@ -182,7 +182,7 @@ def _controller(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def infra_network(namespace: str) -> list[dict[str, Any]]:
-    """Infra's own OVN-Kubernetes, which runs beside the DPUs and names the image for them."""
+    """Infra's own OVN-Kubernetes, whose DaemonSet names the image for the DPUs."""
     own_nodes = {"matchExpressions": [{"key": DPU_NODE_LABEL, "operator": "DoesNotExist"}]}
     return [
         new_object(NAMESPACES, "", namespace),
@@ -191,7 +191,7 @@ def infra_network(namespace: str) -> list[dict[str, Any]]:
 
 
 def daemonset(namespace: str, name: str, containers: tuple[str, ...], term: Mapping[str, Any]) -> dict[str, Any]:
-    """A DaemonSet on the host network, on the nodes of that selector term."""
+    """A DaemonSet on the host network, for the nodes of that selector term."""
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [dict(term)]}}
     pod = {
         "hostNetwork": True,

@@ -1,4 +1,4 @@
-"""What a kubelet has the containers of its pods run by."""
+"""The container runtime of the kubelet stand-in."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from dpunetop.kube.meta import Obj
 
 @dataclass(frozen=True)
 class ContainerState:
-    """One container as its runtime knows it."""
+    """The state of one container in the runtime."""
 
     name: str
     container_id: str
     ready: bool
     restarts: int
     started_at: str | None
-    """None: it has ended, and is started again after a pause."""
+    """None: it has ended, and restarts after a pause."""
     ended: str = ""
-    """Why it ended last; empty: it never did."""
+    """The reason of its last termination; empty: none yet."""
 
 
 class Runtime(Protocol):
-    """Runs the containers of some pods as processes; those of all other pods are shown only.
+    """Runs the containers of some pods as processes; all other pods exist as objects only.
 
     Threads: any, for different nodes.
     """
 
     def runs(self, pod: Obj) -> bool:
-        """Whether it runs this pod's containers."""
+        """Whether it runs the containers of this pod."""
 
     def sync(self, pod: Obj, boot: str) -> Sequence[ContainerState]:
-        """Have the containers run as the pod says, on a node of that boot; how they are. To be called often."""
+        """Run the containers as in the pod, on a node with that boot ID; returns their states. Called repeatedly."""
 
     def end(self, pod: Obj) -> bool:
-        """Have the containers end; whether all have. To be called until they have."""
+        """Stop the containers; returns whether all have ended. Called until they have."""
 
     def power_off(self, node: str) -> None:
-        """End all that runs on a node at once; nothing happens if nothing does."""
+        """Kill everything that runs on a node; no effect if nothing runs."""
 
 
-class Shown:
-    """The runtime of pods that are shown only: it runs none, so that nothing is ever left to be ended."""
+class NoRuntime:
+    """Runs no pod: all pods exist as objects only."""
 
     def runs(self, pod: Obj) -> bool:
         """See `Runtime.runs`."""

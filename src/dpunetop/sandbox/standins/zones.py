@@ -1,4 +1,4 @@
-"""Stand-in for OVN-Kubernetes on DPUs that have a zone each: what its pods show of their hosts in the tenant."""
+"""Stand-in for OVN-Kubernetes on DPUs with a zone each: its writes about the hosts in the tenant."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from dpunetop.sandbox.standins.engine import StandIn, StandInEngine
 from dpunetop.sandbox.standins.kubelet import address
 
 HOLD_LEASE_ANNOTATION = "standin.dpu.openshift.io/hold-lease"
-"""On a pod: it runs and is Ready, but does not renew the Lease of its host."""
+"""On a pod: it is Ready but does not renew the Lease of its host."""
 
 _HOLDER = "ovnkube-dpu-node"
 _INTERVAL, _DURATION = "--dpu-node-lease-renew-interval=", "--dpu-node-lease-duration="
@@ -46,10 +46,10 @@ _AGAIN_SECONDS = 1.0
 class Zones(StandIn):
     """The ovnkube of all pods with a zone.
 
-    Guarantees: a pod that is Ready and serves a host writes onto it what its release writes, in the same order, through
-        the same subresource; and it renews the host's Lease as often as it was told, or never. One that is not Ready
-        writes nothing. It plays the release that the tenant's nodes run. The Lease is in the namespace that the mounted
-        `ovnkube.conf` names, as the tenant has it, and goes with the host's Node.
+    Guarantees: a Ready pod that serves a host makes the writes of its release, in the same order and through the same
+        subresource, and renews the host's Lease at the configured interval, or never. A pod that is not Ready writes
+        nothing. Its release is that of the tenant's nodes. The Lease is in the namespace that the mounted
+        `ovnkube.conf` names, and is deleted with the host's Node.
     """
 
     name = "zones"
@@ -67,7 +67,7 @@ class Zones(StandIn):
         )
 
     def reconcile(self, key: Key, stop: Stop) -> float | None:
-        """See `StandIn.reconcile`; comes back as long as the pod runs."""
+        """See `StandIn.reconcile`; it repeats as long as the pod runs."""
         pod = self._pods.get(key.namespace, key.name)
         if pod is None:
             return None
@@ -110,7 +110,7 @@ class Zones(StandIn):
             self._due.pop(uid_of(pod), None)
 
     def _seconds_left(self, pod: Obj, interval: int) -> float:
-        """How long until its ovnkube renews; 0: it does so now, and then again after `interval`."""
+        """Seconds until its ovnkube renews the Lease; 0: it is due now, and then again after `interval`."""
         now = self._engine.clock.monotonic()
         with self._guard:
             if (left := self._due.get(uid_of(pod), now) - now) > 0:
@@ -131,27 +131,27 @@ class Zones(StandIn):
 
 
 def has_zone(pod: Obj) -> bool:
-    """Whether it is a pod of ours with databases of its own."""
+    """Whether this is one of our pods with databases of its own."""
     named = {container["name"] for container in pod["spec"]["containers"]}
     return labels_of(pod).get("app") == OVNKUBE_NODE and {"nbdb", OVNKUBE_CONTROLLER} <= named
 
 
 def is_at_work(pod: Obj) -> bool:
-    """Whether its ovnkube runs; here that is no sooner than the pod is Ready."""
+    """Whether its ovnkube runs; here it runs once the pod is Ready."""
     return not is_terminating(pod) and (condition_of(pod, "Ready") or {}).get("status") == "True"
 
 
 def lease_numbers(pod: Obj) -> tuple[int, int]:
-    """How often its ovnkube was told to renew the Lease, and how long it is valid then; 0: not at all.
+    """The renew interval and the duration of the Lease in the options of its ovnkube; 0: no Lease.
 
-    It stands for releases that have no Lease unless they are told of one.
+    It plays releases without a Lease by default.
     """
     [controller] = [each for each in pod["spec"]["containers"] if each["name"] == OVNKUBE_CONTROLLER]
     return _number(controller, _INTERVAL), _number(controller, _DURATION)
 
 
 def shown(host: str, dpu: str, release: Release | None) -> tuple[dict[str, str], dict[str, str]]:
-    """What a DPU's ovnkube writes onto its host: two patches, one after the other.
+    """The two patches that a DPU's ovnkube writes onto its host, in order.
 
     By go-controller/pkg/node of ovn-kubernetes in mode `dpu`, at release-1.3 and at 8871cd9ce (master):
     default_node_network_controller.go, Init, writes the first; then gateway_init.go, initGatewayPreStart, the second
@@ -175,12 +175,12 @@ def shown(host: str, dpu: str, release: Release | None) -> tuple[dict[str, str],
 
 
 def writes_zone(release: Release | None) -> bool:
-    """Whether that release still writes the zone: upstream's master does not (41f539cb2), and says that it is 1.3."""
+    """Whether that release still writes the zone: upstream's master does not (41f539cb2), and reports version 1.3."""
     return release is not None and release.flavour is Flavour.OPENSHIFT and release.version < (4, 23)
 
 
 def lease(namespace: str, host: Obj, valid_seconds: int, now: datetime) -> dict[str, Any]:
-    """The Lease of a host, renewed now."""
+    """The Lease of a host with the current renewTime."""
     spec = {
         "holderIdentity": _HOLDER,
         "leaseDurationSeconds": valid_seconds,
@@ -193,7 +193,7 @@ def lease(namespace: str, host: Obj, valid_seconds: int, now: datetime) -> dict[
 
 
 def config_namespace(pod: Obj, config_map: Obj | None) -> str:
-    """Where OVN-Kubernetes keeps what is its own, as its options say, else its configuration."""
+    """The namespace of OVN-Kubernetes, from its options, else from its configuration."""
     [controller] = [each for each in pod["spec"]["containers"] if each["name"] == OVNKUBE_CONTROLLER]
     if told := [text.removeprefix(_NAMESPACE) for text in controller.get("args") or () if text.startswith(_NAMESPACE)]:
         return str(told[0])

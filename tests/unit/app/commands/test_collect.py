@@ -15,7 +15,7 @@ from dpunetop.app.commands import archive as archives
 from dpunetop.app.commands import collect as collecting
 from dpunetop.app.commands.archive import Archive
 from dpunetop.app.commands.collect import Collector, Part
-from dpunetop.app.commands.collected import COLLECTED, Taken, Where, in_a_namespace, in_no_namespace
+from dpunetop.app.commands.collected import COLLECTED, CollectedKind, Scope, in_a_namespace, in_no_namespace
 from dpunetop.app.commands.kinds import KNOWN
 from dpunetop.domain import names
 from dpunetop.domain.support.scrubbing import Scrubber
@@ -126,7 +126,7 @@ def test_of_each_kind_that_the_operator_knows_it_is_decided_whether_it_is_taken(
     assert set(COLLECTED) == KNOWN
 
 
-TAKEN = {resource: taken for resource, taken in COLLECTED.items() if isinstance(taken, Taken)}
+TAKEN = {resource: taken for resource, taken in COLLECTED.items() if isinstance(taken, CollectedKind)}
 
 
 @pytest.mark.parametrize("resource", TAKEN, ids=str)
@@ -142,11 +142,11 @@ def test_what_is_taken_of_a_kind_is_shown_without_what_nobody_vouches_for(resour
 
 def test_each_place_where_objects_are_taken_is_looked_at() -> None:
     places = {where for taken in TAKEN.values() for where in taken.where}
-    listed = {(where, each.resource) for where in (Where.INFRA, Where.TENANT) for each in in_no_namespace(where)}
-    listed |= {(where, each) for where in (Where.OPERATOR, Where.SERVED, Where.OVN) for each in in_a_namespace(where)}
-    assert places == set(Where)
+    listed = {(where, each.resource) for where in (Scope.INFRA, Scope.TENANT) for each in in_no_namespace(where)}
+    listed |= {(where, each) for where in (Scope.OPERATOR, Scope.SERVED, Scope.OVN) for each in in_a_namespace(where)}
+    assert places == set(Scope)
     assert listed == {(where, each) for each in TAKEN for where in TAKEN[each].where}
-    assert {each for where, each in listed if where in (Where.INFRA, Where.TENANT) and each.namespaced} == set()
+    assert {each for where, each in listed if where in (Scope.INFRA, Scope.TENANT) and each.namespaced} == set()
 
 
 def test_of_a_secret_the_keys_and_lengths_get_in() -> None:
@@ -170,7 +170,7 @@ def test_what_a_reader_needs_gets_in() -> None:
     assert json.loads(found[f"infra/{NAMESPACE}/events.json"])[0]["reason"] == "Failed"
 
 
-def test_what_may_not_be_read_is_listed_and_keeps_nothing_else_out() -> None:
+def test_a_forbidden_read_is_listed_and_the_rest_is_collected() -> None:
     client = cluster()
     client.forbidden |= {Selection(SECRETS, NAMESPACE), "ovnkube-node-1/ovnkube-node"}
     found = collected(client)
@@ -179,7 +179,7 @@ def test_what_may_not_be_read_is_listed_and_keeps_nothing_else_out() -> None:
     assert f"infra/{NAMESPACE}/logs/ovnkube-node-1/ovnkube-node.previous.log" in found
 
 
-def test_what_time_did_not_suffice_for_is_listed() -> None:
+def test_reads_that_the_time_did_not_allow_are_listed() -> None:
     class Slow(Logged):
         clock = FakeClock()
 

@@ -135,7 +135,7 @@ def test_a_shell_is_given_nothing_but_names(infra: dict[Any, Any], name: str) ->
     assert complete(["explain", ""]) == ["dpu-1"]
 
 
-def test_whoever_types_is_told_of_no_errors(monkeypatch: pytest.MonkeyPatch, infra: dict[Any, Any]) -> None:
+def test_completion_prints_no_errors(monkeypatch: pytest.MonkeyPatch, infra: dict[Any, Any]) -> None:
     assert complete(["explain", ""]) == []
 
     @contextmanager

@@ -20,7 +20,8 @@ from dpunetop.app.commands.looking import FactGatherer
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
 from dpunetop.domain.doctor.cluster import ENFORCE_LABEL
-from dpunetop.domain.doctor.model import Outcome, Place, Unseen, Verdict, examine
+from dpunetop.domain.doctor.examine import examine
+from dpunetop.domain.doctor.model import Outcome, Place, Unseen, Verdict
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.kube.errors import Forbidden, Invalid
 from dpunetop.kube.keys import (
@@ -43,11 +44,11 @@ from dpunetop.sandbox.standins.ovnkube import infra_network, interconnect_tenant
 from support.kubeconfigs import good_kubeconfig
 from support.lookedat import LookedAt
 from support.objects import NAMESPACE, condition, config, node
+from support.strangeimages import IMAGE
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 OPERATOR, OVN = "openshift-dpu-network-operator", names.OVN_KUBERNETES_NAMESPACE
 SECRET = "tenant-cluster-1-kubeconf"
-IMAGE = "quay.io/ovn/ovnkube@sha256:" + "a" * 64
 
 
 def text(time: datetime) -> str:
@@ -73,7 +74,7 @@ def an_infra() -> LookedAt:
     lease = {"holderIdentity": "dpunetop-0", "renewTime": text(NOW - timedelta(seconds=2))}
     infra.put(LEASES, [new_object(LEASES, OPERATOR, names.OPERATOR_LEASE, spec=lease)])
     infra.put(NODES, [{**node("dpu-1"), "status": on_arm()}])
-    accounts = ((OPERATOR, "dpu-drain-blocker"), (NAMESPACE, "ovn-kubernetes-node"))
+    accounts = ((OPERATOR, "dpunetop"), (OPERATOR, "dpu-drain-blocker"), (NAMESPACE, "ovn-kubernetes-node"))
     infra.put(SERVICEACCOUNTS, [new_object(SERVICEACCOUNTS, *each) for each in accounts])
     infra.put(names.NETWORKS, [new_object(names.NETWORKS, "", "cluster", status={"clusterNetworkMTU": 1400})])
     infra.put(DAEMONSETS, [with_image(infra_network(OVN))])
@@ -135,7 +136,9 @@ def credential(ends: datetime) -> dict[str, Any]:
 def outcomes(infra: LookedAt, tenant: LookedAt | None) -> tuple[Outcome, ...]:
     """What the checks find."""
     look = look_at_infra(FactGatherer(infra, INFRA), OPERATOR, "dpunetop")
-    seen = Unseen("no kubeconfig") if tenant is None else look_at_tenant(FactGatherer(tenant, "tenant"), OVN)
+    seen = (
+        Unseen("no kubeconfig", "give one") if tenant is None else look_at_tenant(FactGatherer(tenant, "tenant"), OVN)
+    )
     return examine(CHECKS, [facts(look, TenantLook(seen, OVN, "the tenant", None), NOW, OPERATOR)])
 
 
@@ -393,14 +396,6 @@ def test_a_fault_is_told_with_object_cause_and_mend(name: str) -> None:
     found = outcomes(*clusters)
     assert exit_of(found) is code, shown(found)
     assert [words for words in says if words not in shown(found)] == [], shown(found)
-
-
-def test_what_fails_or_warns_or_was_not_looked_at_says_what_to_do() -> None:
-    for plant, _, _ in FAULTS.values():
-        clusters = in_order()
-        plant(*clusters)
-        found = [each for outcome in outcomes(*clusters) for each in outcome.findings]
-        assert [each for each in found if each.verdict in (Verdict.FAIL, Verdict.WARN) and not each.mend] == []
 
 
 def test_documents_hold_every_check_with_what_it_looked_at() -> None:

@@ -10,6 +10,7 @@ import pytest
 from dpunetop.app.commands import waysout
 from dpunetop.app.commands.blocking import left_pods
 from dpunetop.app.commands.exits import Exit
+from dpunetop.app.commands.happened import MOST_EVENTS
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.status import Phase
 from dpunetop.kube.errors import Forbidden
@@ -99,7 +100,83 @@ def test_the_last_events_of_both_clusters_are_told_the_newest_first() -> None:
     ]
 
 
-def test_a_name_that_nobody_has_is_answered_with_those_that_there_are() -> None:
+def told(kind: str, name: str, note: str, minute: int, **but: Any) -> dict[str, Any]:
+    """An Event about an object."""
+    namespace = but.pop("namespace", "default")
+    metadata = {"name": f"e-{name}-{note}-{minute}".replace(" ", "-"), "namespace": namespace}
+    words = {"type": "Normal", "reason": "Said", "note": note, "eventTime": f"2026-01-01T00:{minute:02}:00.000000Z"}
+    return {"metadata": metadata, "regarding": {"kind": kind, "name": name}, **words, **but}
+
+
+def lines_with(said: str, words: str) -> list[str]:
+    return [line.strip() for line in said.splitlines() if words in line]
+
+
+def test_many_events_of_one_cluster_crowd_out_neither_those_of_the_other_nor_the_rest_of_the_page() -> None:
+    world = blocked()
+    for minute in range(40):
+        world.infra.put(EVENTS, told("Node", DPU, f"pressure {minute}", minute))
+    world.tenant.put(EVENTS, told("Node", HOST, "an old one", 0))
+    said, _ = explained(world, DPU)
+    assert len(lines_with(said, "infra Normal Said")) == MOST_EVENTS
+    assert len(lines_with(said, "tenant Normal Said")) == 1
+    assert lines_with(said, "more about") == [
+        f"and {40 - MOST_EVENTS} more about Node/{DPU} of infra: kubectl get events --all-namespaces "
+        f"--field-selector involvedObject.kind=Node,involvedObject.name={DPU}"
+    ]
+
+
+def test_events_of_the_tenant_that_are_not_shown_are_listed_with_its_kubeconfig() -> None:
+    world = blocked()
+    for minute in range(MOST_EVENTS + 2):
+        world.tenant.put(EVENTS, told("Node", HOST, f"n {minute}", minute))
+    (more,) = lines_with(explained(world, DPU)[0], "more about")
+    assert more.startswith(f"and 2 more about Node/{HOST} of tenant: kubectl --kubeconfig tenant.yaml get events ")
+
+
+def test_events_that_say_the_same_are_one_with_how_often_it_was_told() -> None:
+    world = blocked()
+    for minute in range(9):
+        world.infra.put(EVENTS, told("Node", DPU, "again", minute))
+    series = {"series": {"count": 5, "lastObservedTime": "2026-01-01T00:20:00.000000Z"}}
+    world.infra.put(EVENTS, told("Node", DPU, "again", 10, **series))
+    world.infra.put(EVENTS, told("Node", DPU, "of old", 11, deprecatedCount=3))
+    said, _ = explained(world, DPU)
+    assert lines_with(said, "Said Node") == [
+        f"2026-01-01T00:20:00Z infra Normal Said Node/{DPU} (14 times): again",
+        f"2026-01-01T00:11:00Z infra Normal Said Node/{DPU} (3 times): of old",
+    ]
+
+
+def test_events_of_another_dpuclusterconfig_of_that_name_are_not_told() -> None:
+    world = blocked()
+    world.infra.put(EVENTS, told("DpuClusterConfig", "sample", "of ours", 1, namespace="dpu-one"))
+    world.infra.put(EVENTS, told("DpuClusterConfig", "sample", "of others", 2, namespace="dpu-two"))
+    said, _ = explained(world, DPU)
+    assert "of ours" in said
+    assert "of others" not in said
+
+
+def test_events_within_one_second_are_in_order() -> None:
+    world = blocked()
+    for note, time in (("first", "00:00:01Z"), ("second", "00:00:01.200000Z"), ("third", "00:00:01.900000Z")):
+        world.infra.put(EVENTS, told("Node", DPU, note, 0, eventTime=f"2026-01-01T{time}"))
+    said, _ = explained(world, DPU)
+    assert [line.rpartition(" ")[2] for line in lines_with(said, "Said Node")] == ["third", "second", "first"]
+
+
+@pytest.mark.parametrize("side", ["infra", "tenant"])
+def test_events_that_may_not_be_read_are_told_as_not_looked_at_once_and_change_no_exit_code(side: str) -> None:
+    world = serving()
+    clusters = {"infra": world.infra, "tenant": world.tenant}
+    clusters[side].refuses["list events"] = Forbidden(403, "Forbidden", "you may not list events")
+    said, code = explained(world, DPU)
+    (line,) = lines_with(said, "you may not list events")
+    assert line.startswith(f"not looked at: Events of {side}")
+    assert code is Exit.GOOD
+
+
+def test_an_unknown_name_is_answered_with_the_existing_ones() -> None:
     said, code = explained(serving(), "dpu-99")
     assert f"no DPU and no host is called dpu-99; there are {DPU}, {HOST}" in said
     assert code is Exit.USAGE
@@ -113,7 +190,7 @@ def test_a_typed_host_is_told_at_its_dpu() -> None:
     assert "did you mean host-1?" in said
 
 
-def test_what_strangers_write_is_not_obeyed() -> None:
+def test_terminal_sequences_in_foreign_text_are_not_executed() -> None:
     world = blocked()
     world.tenant.put(PODS, tenant_pod("web\x1b[2J-1", status={"phase": "Run\x07\x9b31m"}))
     note = {"note": "n\x1b]0;title\x07" * 999, "reason": "R\x1b[31m", "type": "W\n"}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from dpunetop.__main__ import kubectl_dpu, main
-from dpunetop.app.commands.clients import NotARead, ReadingTransport
+from dpunetop.app.commands.clients import ReadingTransport, WriteAttempted
 from dpunetop.app.commands.exits import Exit, worst
 from dpunetop.app.commands.flags import CommandParser, Flags, UsageError, read_flags
 from dpunetop.app.commands.invocation import INTERRUPTED, Invocation, invoke
@@ -33,6 +33,7 @@ from dpunetop.kube.keys import (
 )
 from dpunetop.kube.requests import Request, Selection, changes_nothing
 from dpunetop.runtime.client.connection import Anonymous, Connection
+from dpunetop.runtime.client.transport import CallOptions
 from dpunetop.runtime.metrics import Metrics
 
 READS = {
@@ -92,15 +93,15 @@ def test_the_transport_of_commands_refuses_each_write_before_it_is_sent() -> Non
     stop = Stop(RealClock())
     here = Connection("https://127.0.0.1:9", None, Anonymous())
     transport = ReadingTransport(
-        here, stop, user_agent="test", metrics=Metrics().client("127.0.0.1:9"), clock=RealClock()
+        here, stop, user_agent="test", metrics=Metrics().client("127.0.0.1:9"), clock=RealClock(), whose="ours"
     )
     for each in WRITES.values():
-        with pytest.raises(NotARead):
-            transport.call(each, 1.0)
-        with pytest.raises(NotARead), transport.stream(each):
+        with pytest.raises(WriteAttempted):
+            transport.call(each, CallOptions(1.0))
+        with pytest.raises(WriteAttempted), transport.stream(each):
             pass
     with pytest.raises(Unreachable):
-        transport.call(READS["get"], 1.0)
+        transport.call(READS["get"], CallOptions(1.0))
     stop.set()
 
 
@@ -205,7 +206,7 @@ def test_kubectl_dpu_without_a_command_lists_them(
     assert "usage:" in capsys.readouterr().out
 
 
-def test_the_front_door_loads_nothing_that_its_command_does_not_need() -> None:
+def test_the_entry_point_imports_only_the_modules_of_its_command() -> None:
     heavy = "yaml", "kubernetes", "urllib3", "rich", "structlog", "prometheus_client"
     code = f"import sys, dpunetop.__main__ as m; m.main(['--help']); print([w for w in {heavy} if w in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=50)

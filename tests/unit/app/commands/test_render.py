@@ -12,7 +12,7 @@ import yaml
 
 from dpunetop.__main__ import main
 from dpunetop.app.commands.exits import Exit
-from dpunetop.app.commands.paper import Paper, selected
+from dpunetop.app.commands.paper import DryRunClusters, selected
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES
 from dpunetop.kube.plan import Apply, Delete
 from dpunetop.kube.requests import Selection
@@ -138,13 +138,13 @@ def test_a_file_that_is_not_there_or_no_yaml_is_one_line(tmp_path: Path, capsys:
         (Selection(NODES, "", "", "app=y"), False),
     ],
 )
-def test_paper_selects_as_a_server_does(selection: Selection, is_selected: bool) -> None:
+def test_a_dry_run_selects_objects_as_an_api_server_does(selection: Selection, is_selected: bool) -> None:
     obj = {"metadata": {"name": "a", "namespace": "ns", "labels": {"app": "x"}}, "spec": {"nodeName": "n"}}
     assert selected(selection, obj) is is_selected
 
 
-def test_what_is_written_on_paper_is_read_from_it_and_the_second_time_changes_nothing() -> None:
-    paper = Paper(lambda _cluster, _selection: ())
+def test_a_dry_run_write_is_read_back_and_the_second_one_changes_nothing() -> None:
+    paper = DryRunClusters(lambda _cluster, _selection: ())
     desired = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, "data": {"k": "v"}}
     step = Apply(INFRA, CONFIGMAPS, desired, None, "m")
     assert paper.carry_out(step)

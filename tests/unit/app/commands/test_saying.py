@@ -14,10 +14,12 @@ from dpunetop.app.commands.look import Looker
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.status import Phase
+from dpunetop.domain.reasons import meaning
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound
+from dpunetop.kube.keys import LEASES
 from dpunetop.runtime.reading import NotEngaged
 from support.looks import GIVEN, explained, lead, looker, see, serving, status_of, write
-from support.scripteddrain import DPU, HOST, World
+from support.scripteddrain import DPU, HOST, OPERATOR, World
 
 SINCE = "2025-12-30T00:00:00Z"
 """Two days before the clock of the world."""
@@ -32,7 +34,7 @@ DRAIN = {
 WELL = {"phase": "Serving", "since": SINCE, "reason": "Serving", "host": HOST}
 
 
-def test_since_when_a_dpu_serves_is_told_where_the_operator_has_written_it() -> None:
+def test_the_time_since_when_a_dpu_serves_is_shown_if_the_operator_has_written_it() -> None:
     world = serving()
     assert status_of(world)[0].splitlines()[1].split()[5] == "-"
     write(world, **WELL)
@@ -69,16 +71,28 @@ def test_a_drain_that_goes_on_is_told_as_one() -> None:
     ("is_alive", "why"),
     [
         (True, "it is at work, and either sees more than one look can or is about to write; look again"),
-        (False, "what it wrote is old, since no operator is known to be at work"),
+        (False, "what it wrote is old, since no operator is at work"),
     ],
 )
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ({**WELL, "phase": "NoNetwork"}, f"wrote NoNetwork for host {HOST}, since {SINCE} (2d), and this look says "),
-        ({**WELL, "phase": "Unknown"}, f"wrote Unknown for host {HOST}, since {SINCE} (2d), and this look says "),
-        ({**WELL, "host": "host-9"}, f"wrote Serving for host host-9, since {SINCE} (2d), and this look says "),
-        ({**WELL, "phase": "Unpaired", "host": ""}, f"wrote Unpaired, since {SINCE} (2d), and this look says "),
+        (
+            {**WELL, "phase": "NoNetwork"},
+            f"wrote NoNetwork for host {HOST} (Serving), since {SINCE} (2d), and this look says ",
+        ),
+        (
+            {**WELL, "phase": "Unknown"},
+            f"wrote Unknown for host {HOST} (Serving), since {SINCE} (2d), and this look says ",
+        ),
+        (
+            {**WELL, "host": "host-9"},
+            f"wrote Serving for host host-9 (Serving), since {SINCE} (2d), and this look says ",
+        ),
+        (
+            {**WELL, "phase": "Unpaired", "host": ""},
+            f"wrote Unpaired (Serving), since {SINCE} (2d), and this look says ",
+        ),
     ],
 )
 def test_where_the_operator_wrote_something_else_it_is_said_and_whom_to_believe(
@@ -96,13 +110,70 @@ def test_where_the_operator_wrote_something_else_it_is_said_and_whom_to_believe(
     assert f"but:       {words}" in explained(world, DPU)[0]
 
 
+HELD = {
+    "phase": "Held",
+    "reason": "MaintenanceRefused",
+    "message": 'the tenant refuses: cannot create "nodemaintenances"',
+}
+"""What an operator finds out by trying, and no look can."""
+
+
+def test_what_an_operator_at_work_found_out_by_trying_is_told_with_its_next_step_and_counts() -> None:
+    world = serving()
+    write(world, **{**WELL, **HELD})
+    said, code = explained(world, DPU)
+    assert f"operator:  wrote Held (MaintenanceRefused), since {SINCE} (2d): {HELD['message']}" in said
+    assert f"moves on:  {meaning('MaintenanceRefused').next_step}" in said
+    assert code is Exit.WRONG
+    assert "the operator wrote Held for host" in status_of(world)[0]
+
+
+def test_the_same_of_an_operator_that_may_be_at_work_and_not_of_one_that_is_not() -> None:
+    world = serving()
+    write(world, **{**WELL, **HELD})
+    world.infra.drop(LEASES, OPERATOR, names.OPERATOR_LEASE)
+    assert explained(world, DPU)[1] is Exit.WRONG
+    lead(world, "2025-12-31T00:00:00.000000Z")
+    said, code = explained(world, DPU)
+    assert "moves on:  nothing to do" in said
+    assert code is Exit.GOOD
+
+
 def test_a_look_without_the_tenant_does_not_know_better() -> None:
     world = serving()
     write(world, **{**WELL, "phase": "Held"})
     said, code = status_of(world, tenant=False)
     assert "this look says Serving" in said
     assert "the tenant was not looked at, so believe the operator if it is at work" in said
-    assert code is Exit.UNSEEN
+    assert code is Exit.WRONG
+
+
+@pytest.mark.parametrize("tenant", [True, False])
+def test_a_drain_that_the_operator_found_to_be_refused_is_a_held_row_with_by_what_and_what_moves_it_on(
+    tenant: bool,
+) -> None:
+    world = serving()
+    world.cordon()
+    world.settle()
+    write(world, **{**WELL, **HELD})
+    said, code = status_of(world, tenant=tenant)
+    row = said.splitlines()[1]
+    assert row.split()[3] == "Held"
+    assert f"the operator wrote MaintenanceRefused: {HELD['message']}; {meaning('MaintenanceRefused').next_step}" in row
+    assert "wait;" not in row
+    assert code is Exit.WRONG
+
+
+def test_a_drain_of_which_a_look_without_the_tenant_knows_little_is_told_in_the_operators_words() -> None:
+    world = serving()
+    world.cordon()
+    world.settle()
+    words = "1 pod is left: shop/web-0; PodDisruptionBudget shop/web allows no eviction now"
+    write(world, **{**WELL, "phase": "Draining", "reason": "HostDraining", "message": words})
+    row = status_of(world, tenant=False)[0].splitlines()[1]
+    assert row.split()[3] == "Draining"
+    assert f"the operator wrote Draining (HostDraining), since {SINCE} (2d): {words}" in row
+    assert "wait;" not in row
 
 
 def test_of_a_dpu_that_was_not_looked_at_it_is_told_what_the_operator_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +207,8 @@ def test_dpunodes_that_cannot_be_read_keep_nothing_else_from_being_told(error: A
     said, code = explained(world, DPU)
     assert ("operator:  " in said) is bool(words)
     assert words in said
-    assert code is Exit.GOOD
-    assert status_of(world)[1] is Exit.GOOD
+    assert code is (Exit.UNSEEN if words else Exit.GOOD)
+    assert status_of(world)[1] is code
 
 
 def test_what_somebody_else_wrote_under_that_kind_is_not_taken_for_the_operators() -> None:

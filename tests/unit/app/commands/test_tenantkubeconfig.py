@@ -26,7 +26,8 @@ from dpunetop.app.commands.tenantkubeconfig import (
 )
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.domain.doctor.model import Place
-from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import render_kubeconfig
 from dpunetop.kube.errors import Unauthorized
 from dpunetop.kube.keys import SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object

@@ -65,7 +65,7 @@ def test_rights_are_reviewed_before_anything_is_gathered_and_only_while_the_conf
     assert asked == [NAMESPACE]
     roster = world.drain_store.roster(TENANT)
     assert roster is not None
-    with world.readings.reading(KEY) as reader:
+    with world.watches.reading(KEY) as reader:
         world.pairs.gather(cast(Reader, reader), roster.config)
     assert asked == [NAMESPACE]
     world.infra.drop(NAMESPACES, "", NAMESPACE)
@@ -132,7 +132,7 @@ def anew(world: World) -> World:
     return world
 
 
-def test_one_made_anew_takes_the_cordon_back_on_proof() -> None:
+def test_a_recreated_dpuclusterconfig_uncordons_the_host_on_proof() -> None:
     world = serving()
     world.delete_config()
     world.settle()
@@ -195,7 +195,7 @@ def uninstalled(world: World) -> None:
 
 
 def away(world: World) -> None:
-    world.readings.silent = {TENANT: NotEngaged(TENANT)}
+    world.watches.silent = {TENANT: NotEngaged(TENANT)}
 
 
 def foreign(world: World) -> None:
@@ -312,7 +312,7 @@ def refuse(world: World) -> None:
     """Nothing in the namespace may be read any more."""
     for resource in (CONFIGMAPS, DAEMONSETS):
         err = Forbidden(403, "Forbidden", f"cannot list {resource.plural}")
-        world.readings.unread["infra", resource.plural] = NotSynced("infra", Selection(resource, NAMESPACE), err)
+        world.watches.unread["infra", resource.plural] = NotSynced("infra", Selection(resource, NAMESPACE), err)
     world.infra.refuses[CONFIGMAPS.plural] = Forbidden(403, "Forbidden", "cannot patch configmaps")
 
 

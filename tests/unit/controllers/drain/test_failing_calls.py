@@ -241,7 +241,7 @@ def test_a_call_that_fails_and_fails_is_tried_ever_more_seldom_and_told(story: s
         assert error.message in said["message"] or said["reason"] == "CacheContradicted"
 
 
-def test_what_fails_no_more_is_done_and_told_no_more() -> None:
+def test_a_call_that_succeeds_again_clears_its_report() -> None:
     world = serving()
     world.tenant.refuses["apply nodemaintenances"] = ERRORS["500"]
     world.cordon()
@@ -351,7 +351,7 @@ def test_a_collection_that_may_not_be_watched_from_the_start_is_told(cluster: st
     world = serving()
     world.cordon()
     world.start()
-    world.readings.unread[cluster, resource.plural] = NotSynced(cluster, Selection(resource), FORBIDDEN)
+    world.watches.unread[cluster, resource.plural] = NotSynced(cluster, Selection(resource), FORBIDDEN)
     for reconciler, key in ((world.pairs, KEY), (world.hosts, PLACE), (world.pairs, KEY)):
         with suppress(NotSynced):
             reconciler.reconcile(key, Stop())
@@ -362,7 +362,7 @@ def test_a_collection_that_may_not_be_watched_from_the_start_is_told(cluster: st
 @pytest.mark.parametrize(("cluster", "resource"), WATCHED, ids=str)
 def test_a_collection_that_may_not_be_watched_any_more_is_told(cluster: str, resource: Resource) -> None:
     world = serving()
-    world.readings.unwatched = Unwatched(cluster, Selection(resource), FORBIDDEN)
+    world.watches.unwatched = Unwatched(cluster, Selection(resource), FORBIDDEN)
     world.settle()
     assert said_of(world)["status"] == "False"
     assert FORBIDDEN.message in said_of(world)["message"]

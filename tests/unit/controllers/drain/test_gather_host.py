@@ -11,7 +11,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.drain.epoch import Epoch
 from dpunetop.controllers.drain.evictions import Evictions
-from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, FirstLooks, HostGatherer, HostSources
+from dpunetop.controllers.drain.gather_host import INDEXERS, PATIENCE_SECONDS, FirstSyncWaits, HostGatherer, HostSources
 from dpunetop.controllers.drain.infrahealth import InfraHealth
 from dpunetop.controllers.drain.leases import Leases
 from dpunetop.controllers.drain.nodeabsence import NodeAbsences
@@ -39,7 +39,9 @@ from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, DEPLOYMENTS, INFRA, NO
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import Clusters, Health, Reach
+from dpunetop.runtime.cluster import Health, Reach
+from dpunetop.runtime.clusters import Clusters
+from dpunetop.runtime.executor import BEHIND_SECONDS
 from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, Waker
 from support.clock import FakeClock
 from support.hostsigns import dpu_shows
@@ -112,7 +114,7 @@ class Desk:
         evictions = Evictions(self.inquiries, lambda _: cast(Client, Servers()), self.clock)
         terms = Epoch(self.clock, "dpunetop-drain")
         infra = InfraHealth(lambda: None, self.clock)
-        leases, first_looks = Leases(self.clock), FirstLooks(self.clock)
+        leases, first_looks = Leases(self.clock), FirstSyncWaits(self.clock)
         self.sources = HostSources(
             cast(Clusters, clusters), absences, terms, self.newest, evictions, infra, leases, first_looks
         )
@@ -194,6 +196,25 @@ def test_what_was_written_a_moment_ago_is_seen_before_the_caches_show_it() -> No
     assert [each.phase for each in tenant.maintenances or ()] == [MaintenancePhase.FAILED]
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        (INFRA, names.PODDISRUPTIONBUDGETS, first_budget(BLOCKERS, DPU, HOST)),
+        (TENANT, names.NODEMAINTENANCES, maintenance(HOST)),
+        (TENANT, NODES, {"metadata": {"name": HOST}, "spec": {}}),
+        (INFRA, NODES, {"metadata": {"name": DPU}, "status": READY}),
+    ],
+    ids=["budget", "maintenance", "host", "DPU"],
+)
+def test_a_write_that_a_cache_never_shows_is_looked_at_again(shown: tuple[str, Resource, Obj]) -> None:
+    cluster, resource, obj = shown
+    desk = Desk()
+    desk.caches.put(cluster, resource, obj)
+    assert desk.look().recheck_seconds is None
+    desk.written = {(cluster, resource): {**obj}}
+    assert desk.look().recheck_seconds == BEHIND_SECONDS
+
+
 def test_a_pod_of_another_template_is_not_current_and_a_blocker_of_another_dpu_guards_nothing() -> None:
     desk = Desk()
     desk.caches.put(INFRA, PODS, pod("dpunetop", "blocker", blocker_labels("d2")), ovn_pod("old"))
@@ -215,7 +236,7 @@ def test_an_entry_that_pods_have_yet_to_read_is_seen(text: str, entry: str) -> N
     assert Desk().look(text).dpus[0].entry == entry
 
 
-def test_before_a_server_has_answered_what_was_reported_stands() -> None:
+def test_before_the_first_answer_of_a_server_a_host_counts_as_not_looked_at() -> None:
     desk = Desk()
     desk.caches.put(INFRA, NODES)
     scope = desk.look().scope

@@ -129,7 +129,7 @@ def contradicted() -> World:
     before = world.maintenance(), world.host()
     world.drain_host()
     for resource in (names.NODEMAINTENANCES, NODES):
-        world.readings.stand_still(TENANT, resource)
+        world.watches.stand_still(TENANT, resource)
     world.tenant.put(names.NODEMAINTENANCES, before[0])
     world.tenant.put(NODES, before[1])
     world.executor.forget(TENANT)
@@ -148,7 +148,7 @@ def test_what_the_servers_contradict_for_long_is_said_then_read_anew_and_the_dra
     world.clock.step(READ_ANEW_SECONDS - SAID_SECONDS)
     world.settle()
     assert world.read_anew == ["infra", TENANT]
-    world.readings.go_on()
+    world.watches.go_on()
     world.settle()
     assert world.said() == ("True", "Draining")
     world.drain_host()
@@ -164,7 +164,7 @@ def test_an_open_dpu_whose_tenant_forgot_the_drain_unseen_is_closed_once_and_com
     world.drain_host()
     world.settle()
     for resource in (names.NODEMAINTENANCES, NODES):
-        world.readings.stand_still(TENANT, resource)
+        world.watches.stand_still(TENANT, resource)
     world.tenant.drop(names.NODEMAINTENANCES, "", names.maintenance_name(HOST))
     world.tenant.put(NODES, before)
     world.executor.forget(TENANT)
@@ -176,7 +176,7 @@ def test_an_open_dpu_whose_tenant_forgot_the_drain_unseen_is_closed_once_and_com
     world.clock.step(SAID_SECONDS)
     world.settle()
     assert world.said() == ("False", "CacheContradicted")
-    world.readings.go_on()
+    world.watches.go_on()
     world.settle()
     assert (world.state(), world.said()) == (None, ("True", "AllProtected"))
 
@@ -281,17 +281,17 @@ def test_a_right_that_the_tenant_refuses_is_named_and_the_next_look_is_late() ->
     assert world.state() is State.DRAINING
 
 
-PASSING = [Conflict(409, "Conflict", ""), Unreachable(0, "Timeout", "")]
+PASSING = {"Conflict": (Conflict(409, "Conflict", ""), 0.05), "Timeout": (Unreachable(0, "Timeout", ""), 1.0)}
 
 
-@pytest.mark.parametrize("error", PASSING, ids=lambda error: error.reason)
-def test_what_passes_by_itself_is_tried_again_soon(error: Any) -> None:
+@pytest.mark.parametrize(("error", "pause"), PASSING.values(), ids=PASSING.keys())
+def test_a_transient_error_is_retried_soon(error: Any, pause: float) -> None:
     world = World().protected()
     world.tenant.refuses["nodes"] = error
     world.cordon()
-    assert world.settle() == 1.0
+    assert world.settle() == pause
     world.tenant.refuses.clear()
-    world.clock.step(1.0)
+    world.clock.step(pause)
     world.settle()
     assert world.state() is State.DRAINING
 
@@ -403,7 +403,7 @@ def test_closing_a_budget_never_waits_for_room_among_those_of_slow_tenants() -> 
 
 
 def blind(world: World, silence: Exception | None, health: Any, said: dict[str, Any] | None) -> None:
-    world.readings.silent = {TENANT: silence} if silence is not None else {}
+    world.watches.silent = {TENANT: silence} if silence is not None else {}
     world.health = health
     world.say(*((said,) if said is not None else ()))
 
@@ -413,7 +413,7 @@ def test_a_tenant_of_which_nothing_is_known_yet_is_waited_for_a_while(silence: E
     world = World().protected()
     world.cordon()
     world.start()
-    world.readings.silent = {TENANT: silence}
+    world.watches.silent = {TENANT: silence}
     assert world.settle() == PATIENCE_SECONDS
     assert world.writes() == []
     assert world.state() is None
@@ -458,7 +458,7 @@ def test_what_stands_stays_until_the_first_look_and_is_unknown_after_a_while() -
 
 def test_protection_needs_nothing_of_the_tenant() -> None:
     world = World()
-    world.readings.silent = {TENANT: LOST}
+    world.watches.silent = {TENANT: LOST}
     world.say(OUT_OF_REACH)
     world.run_blocker()
     world.settle()

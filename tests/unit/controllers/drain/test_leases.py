@@ -36,7 +36,7 @@ def verifying(*arguments: str, lease: str = "10:00:00", release: str = "", unrea
     world.settle()
     world.reboot("b2")
     world.settle()
-    world.readings.unread = unread or {}
+    world.watches.unread = unread or {}
     world.cordon(False)
     world.settle()
     return world
@@ -45,7 +45,7 @@ def verifying(*arguments: str, lease: str = "10:00:00", release: str = "", unrea
 def is_followed(world: World) -> bool:
     """Whether the last look at the host was also one at its Lease."""
     world.hosts.reconcile(PLACE, Stop())
-    return (TENANT, LEASES.plural) in world.readings.asked
+    return (TENANT, LEASES.plural) in world.watches.asked
 
 
 def is_given_back(world: World) -> bool:
@@ -231,7 +231,7 @@ def test_a_tenant_whose_release_cannot_be_read_is_one_that_might_have_leases() -
         world = verifying(release="4.22.1", unread={(TENANT, DAEMONSETS.plural): trouble})
         assert is_followed(world)
         assert not is_given_back(world)
-        world.readings.unread.clear()
+        world.watches.unread.clear()
         assert is_given_back(world)
 
 
@@ -292,7 +292,7 @@ def test_a_tenant_that_lets_nobody_look_is_named_at_once(arguments: tuple[str, .
     assert not is_given_back(world)
     assert world.said() == ("False", "TenantUnauthorized")
     assert said(world).endswith(f"the tenant does not let us look at Lease {NAME}: {error.message}")
-    world.readings.unread.clear()
+    world.watches.unread.clear()
     for number in range(3):
         renew(world, f"10:00:{number}5")
     assert is_given_back(world)
@@ -302,10 +302,10 @@ def test_a_tenant_that_lets_nobody_look_any_more_is_named_at_once() -> None:
     world = verifying(*TOLD)
     renew(world, "10:00:10")
     selection, error = Selection(LEASES, OVN, f"metadata.name={NAME}"), Forbidden(403, "Forbidden", "cannot watch")
-    world.readings.unwatched = Unwatched(TENANT, selection, error)
+    world.watches.unwatched = Unwatched(TENANT, selection, error)
     world.settle()
     assert world.said() == ("False", "TenantUnauthorized")
-    world.readings.unwatched = Unwatched(TENANT, Selection(NODES), error)
+    world.watches.unwatched = Unwatched(TENANT, Selection(NODES), error)
     renew(world, "10:00:20")
     assert not is_given_back(world)
     renew(world, "10:00:30")
@@ -328,11 +328,11 @@ def test_a_lease_of_which_nothing_is_known_yet_is_waited_for_and_then_named(argu
 def test_a_tenant_that_goes_away_meanwhile_gives_nothing_back_and_counts_anew() -> None:
     world = verifying(*TOLD)
     renew(world, "10:00:10")
-    world.readings.silent = {TENANT: NotEngaged(TENANT)}
+    world.watches.silent = {TENANT: NotEngaged(TENANT)}
     world.say(condition("TenantReachable", "False", "Timeout", "no answer"))
     world.settle()
     assert world.said() == ("False", "TenantUnreachable")
-    world.readings.silent = {}
+    world.watches.silent = {}
     world.say()
     renew(world, "10:00:20")
     renew(world, "10:00:30")
@@ -343,7 +343,7 @@ def test_a_tenant_that_goes_away_meanwhile_gives_nothing_back_and_counts_anew() 
 
 def test_a_tenant_that_goes_away_between_two_reads_gives_nothing_back() -> None:
     world = verifying(*TOLD)
-    world.readings.unread = {(TENANT, LEASES.plural): NotEngaged(TENANT)}
+    world.watches.unread = {(TENANT, LEASES.plural): NotEngaged(TENANT)}
     assert not is_given_back(world)
 
 
@@ -357,4 +357,4 @@ def test_a_person_may_force_a_host_whose_lease_is_not_renewed() -> None:
 
 def refuse(world: World, error: ApiError | None) -> None:
     selection = Selection(LEASES, OVN, f"metadata.name={NAME}")
-    world.readings.unread = {(TENANT, LEASES.plural): NotSynced(TENANT, selection, error)}
+    world.watches.unread = {(TENANT, LEASES.plural): NotSynced(TENANT, selection, error)}

@@ -50,7 +50,7 @@ def test_a_host_whose_drain_a_disruption_budget_blocks_is_told_with_pod_and_budg
     world = hanging()
     passes(world, LimitedStep.HOST_DRAIN)
     assert world.said() == ("False", "HostDrainOverdue")
-    assert "1 pods are left: shop/web-1; PodDisruptionBudget shop/web allows no eviction now" in message(world)
+    assert "1 pod is left: shop/web-1; PodDisruptionBudget shop/web allows no eviction now" in message(world)
     assert message(world).startswith(f"{DPU}: host {HOST}: HostDraining since ")
     assert world.events()[-1] == "Warning HostDrainOverdue"
 
@@ -93,7 +93,7 @@ def test_a_limit_of_the_resource_holds_instead() -> None:
     assert world.said() == ("False", "HostDrainOverdue")
 
 
-def test_what_was_late_is_good_again_once_it_goes_on() -> None:
+def test_an_overdue_step_is_cleared_once_the_drain_continues() -> None:
     world = hanging()
     passes(world, LimitedStep.HOST_DRAIN)
     world.drain_host()

@@ -42,7 +42,7 @@ def test_no_host_is_missed_in_a_tenant_that_is_not_read() -> None:
     world = World()
     world.pair_up(**{DPU: "hots-1"})
     world.run_blocker()
-    world.readings.silent = {TENANT: NotEngaged(TENANT)}
+    world.watches.silent = {TENANT: NotEngaged(TENANT)}
     world.settle()
     world.clock.step(PATIENCE_SECONDS)
     world.settle()
@@ -151,7 +151,7 @@ def test_a_blocker_that_the_api_server_does_not_admit_is_told_with_its_words() -
     assert HOST in message
 
 
-def test_a_card_that_was_replaced_is_let_go_by_deleting_its_node_and_the_message_says_so() -> None:
+def test_a_replaced_card_is_released_by_deleting_its_node_and_the_message_says_so() -> None:
     world = World().protected()
     world.run_pod("p1", "container-of-b1")
     world.infra.put(NODES, dpu_node("b9", name="d2"))

@@ -155,7 +155,7 @@ def test_while_infra_itself_is_suspect_nothing_is_done_and_that_is_said() -> Non
 
 
 @pytest.mark.parametrize("reach", [Reach.UNREACHABLE, Reach.UNKNOWN, Reach.REACHABLE])
-def test_an_api_server_of_infra_that_is_only_just_back_is_believed_nothing(reach: Reach) -> None:
+def test_outages_are_not_judged_until_the_infra_api_server_has_been_back_for_a_while(reach: Reach) -> None:
     world = serving(**CORDON)
     fails(world)
     world.clock.step(600.0)
@@ -183,7 +183,7 @@ def test_a_config_that_ends_leaves_the_cordon_and_its_mark() -> None:
     assert mark(world)
 
 
-def test_what_keeps_the_blocker_from_being_ready_is_said_once() -> None:
+def test_a_failed_dpu_is_not_reported_for_its_blocker_too() -> None:
     world = serving()
     world.run_blocker(ready=False)
     fails(world)

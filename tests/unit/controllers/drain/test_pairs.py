@@ -8,8 +8,10 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
+from dpunetop.domain.drain.report.failures import CONFLICT_PAUSE_SECONDS, FIRST_PAUSE_SECONDS
 from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
+from dpunetop.kube.errors import ApiError, Conflict, Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
 from dpunetop.runtime.reading import Reader
 from support.objects import DPU_LABELS, NAMESPACE, config, node
@@ -38,13 +40,13 @@ def test_a_dpu_is_protected_before_its_entry_is_written() -> None:
     assert world.events() == ["Normal Serving"]
 
 
-def test_who_only_gathers_and_plans_makes_nothing_known() -> None:
+def test_gather_and_plan_publish_nothing() -> None:
     world = World()
     world.settle()
     found = world.drain_store.roster(TENANT)
     assert found is not None
     world.start()
-    with world.readings.reading(KEY) as reader:
+    with world.watches.reading(KEY) as reader:
         view = world.pairs.gather(cast(Reader, reader), found.config)
     world.pairs.plan(view)
     assert (world.drain_store.roster(TENANT), world.woken) == (None, set())
@@ -209,6 +211,23 @@ def test_the_entries_are_taken_as_the_last_write_left_them_before_the_caches_sho
     monkeypatch.setattr(world.pairs._gatherer, "_newest", newest)
     world.pairs.reconcile(KEY, Stop())
     assert world.acts() == [f"infra patch {CONFIGMAPS.plural}/{names.OVNKUBE_NODE_ENTRIES}"]
+
+
+@pytest.mark.parametrize(
+    ("error", "pause"),
+    [
+        (Conflict(409, "Conflict", "another writer was first"), CONFLICT_PAUSE_SECONDS),
+        (ApiError(500, "InternalError", "etcd"), FIRST_PAUSE_SECONDS),
+        (Forbidden(403, "Forbidden", "no"), FIRST_PAUSE_SECONDS),  # to report it; it is tried again later
+    ],
+)
+def test_entries_that_meet_another_writer_are_written_again_at_once(error: ApiError, pause: float) -> None:
+    world = World()
+    world.settle()
+    world.run_blocker()
+    world.hosts.reconcile(PLACE, Stop())
+    world.infra.refuses[f"patch {CONFIGMAPS.plural}"] = error
+    assert world.pairs.reconcile(KEY, Stop()) == pytest.approx(pause)
 
 
 def test_an_entry_for_a_node_that_is_not_granted_closes_no_budget_and_is_told() -> None:

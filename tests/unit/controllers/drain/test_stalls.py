@@ -45,7 +45,7 @@ def test_a_watch_that_lags_a_little_is_nothing_to_speak_of(it: Doubting) -> None
 
 
 @pytest.mark.parametrize("result", [Result.STALE, Result.DONE])
-def test_what_lasts_is_said_in_the_words_that_it_began_with(it: Doubting, result: Result) -> None:
+def test_a_lasting_contradiction_keeps_its_first_message(it: Doubting, result: Result) -> None:
     it.tried(0, done=Done(result, STALE.note))
     it.tried(SAID_SECONDS, done=Done(Result.STALE, "something else"))
     words = "the watch cache contradicts the API server: dpu0: not as it was seen"
@@ -89,7 +89,7 @@ def test_both_clusters_are_read_anew_once_however_many_hosts_are_in_doubt(it: Do
     assert it.read == ["infra", "tenant/a"]
 
 
-def test_what_does_not_help_is_tried_again_after_a_while(it: Doubting) -> None:
+def test_a_relist_that_does_not_help_is_repeated_after_a_pause(it: Doubting) -> None:
     it.tried(0, READ_ANEW_SECONDS, 599)
     assert len(it.read) == 2
     it.tried(1)

@@ -16,7 +16,7 @@ from dpunetop.domain.drain.model.facts import Author, DrainSettings, HostRef, Te
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.protection.tasks import DesiredEntry
-from dpunetop.domain.ovnkube.settings import Renewal
+from dpunetop.domain.ovnkube.deployed import Renewal
 from dpunetop.kube.keys import INFRA, Key
 from support.objects import condition, config
 
@@ -144,7 +144,7 @@ def test_a_host_that_is_in_no_roster_any_more_wakes_nobody() -> None:
     assert (desk.configs, desk.hosts) == ([], [])
 
 
-def test_that_a_decision_was_made_anew_is_no_news() -> None:
+def test_an_unchanged_decision_is_not_announced() -> None:
     def entry(draw: str, text: str) -> DesiredEntry:
         return DesiredEntry(HostRef("x", TENANT, "dpunetop", "owner", Author("m", "t", draw, 0)), "dpu-of-x", text)
 

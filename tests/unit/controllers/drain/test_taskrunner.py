@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.contextvars import bound_contextvars, get_contextvars
+from structlog.testing import capture_logs
 
 from dpunetop.base.stop import Stop, Stopped
 from dpunetop.controllers.drain.taskrunner import CallFailed, TaskRunner
-from dpunetop.domain.drain.model.calls import Done, Procedure, QuorumGet, QuorumList, Result, Write
+from dpunetop.domain.drain.model.calls import (
+    Answers,
+    Done,
+    Procedure,
+    QuorumGet,
+    QuorumList,
+    Result,
+    SideBySide,
+    Task,
+    Write,
+)
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, NODES, PODS, Key
 from dpunetop.kube.plan import Apply, Delete, Emit, Fence, Patch
@@ -234,7 +247,7 @@ def test_nothing_is_written_by_one_that_leads_no_more() -> None:
     assert desk.cluster.writes == []
 
 
-def test_what_is_told_is_told_and_needs_no_answer() -> None:
+def test_an_event_needs_no_response() -> None:
     desk = Desk()
     told = Emit(INFRA, CONFIGMAPS, desk.live, "Normal", "Reason", "note")
     assert desk.do(patch(desk), told).note == "None"
@@ -243,6 +256,112 @@ def test_what_is_told_is_told_and_needs_no_answer() -> None:
 
 def in_tenant(name: str) -> QuorumGet:
     return QuorumGet(KEY.cluster, NODES, "", name)
+
+
+class Outdated(Calls):
+    """Finds after its calls that what it was decided on has changed."""
+
+    def run(self) -> Procedure:
+        yield from super().run()
+        return Done(Result.STALE, "n: has changed since it was looked at")
+
+
+READ = QuorumGet(INFRA, NODES, "", "n")
+WRITE = Write(Delete(INFRA, NODES, NODE))
+
+
+@pytest.mark.parametrize(
+    ("task", "level"), [(Outdated(READ), "debug"), (Outdated(WRITE), "info"), (Calls(READ), "info")]
+)
+def test_only_a_task_that_did_nothing_because_its_view_was_old_is_no_line_of_info(task: Task, level: str) -> None:
+    with capture_logs() as lines:
+        script = Script(NODE)
+        TaskRunner(cast(Executor, script), lambda _: cast(Client, script), ROOMY).carry_out(KEY, task, Stop())
+    assert [line["log_level"] for line in lines if line["event"] == "drain task"] == [level]
+
+
+class Meeting:
+    """A client whose reads all wait until so many are under way."""
+
+    def __init__(self, parties: int, errors: dict[str, Exception] | None = None) -> None:
+        self.barrier = threading.Barrier(parties)
+        self.errors = errors or {}
+        self.contexts: set[str] = set()
+
+    def get(self, resource: Any, namespace: str, name: str) -> Any:
+        self.barrier.wait(60.0)
+        self.contexts.add(str(get_contextvars().get("controller")))
+        if name in self.errors:
+            raise self.errors[name]
+        return {"metadata": {"name": name}}
+
+
+class Beside(Calls):
+    """Reads side by side; what they answered, an error by its reason."""
+
+    def run(self) -> Procedure:
+        answers = yield SideBySide(self.calls)
+        assert isinstance(answers, Answers)
+        if error := next((each for each in answers.each if isinstance(each, Conflict)), None):
+            raise error
+        return Done(Result.DONE, ", ".join(getattr(each, "reason", str(each)) for each in answers.each))
+
+
+NAMES = ("a", "b", "c", "d")
+
+
+def beside(client: Meeting, stop: Stop | None = None) -> Done:
+    task_runner = TaskRunner(cast(Executor, client), lambda _: cast(Client, client), ROOMY)
+    task = Beside(*(QuorumGet(INFRA, NODES, "", name) for name in NAMES))
+    return task_runner.carry_out(KEY, task, stop or Stop()).done
+
+
+def test_reads_side_by_side_are_under_way_at_once_and_answered_in_their_order() -> None:
+    before = threading.active_count()
+    assert beside(Meeting(4)).note == ", ".join(str({"metadata": {"name": name}}) for name in NAMES)
+    assert threading.active_count() == before
+
+
+def test_the_log_lines_of_reads_side_by_side_name_the_controller_and_the_key() -> None:
+    client = Meeting(4)
+    with bound_contextvars(controller="drain"):
+        beside(client)
+    assert client.contexts == {"drain"}
+
+
+def test_what_is_gone_and_what_is_refused_are_answers_of_reads_side_by_side() -> None:
+    client = Meeting(4, {"b": NotFound(404, "NotFound", ""), "d": REFUSED})
+    assert beside(client).note == "{'metadata': {'name': 'a'}}, None, {'metadata': {'name': 'c'}}, Forbidden"
+
+
+def test_the_read_that_ended_a_task_is_named_among_those_side_by_side() -> None:
+    error = Conflict(409, "Conflict", "")
+    with pytest.raises(CallFailed) as told:
+        beside(Meeting(4, {"c": error, "d": REFUSED}))
+    assert (told.value.call, told.value.error) == (QuorumGet(INFRA, NODES, "", "c"), error)
+
+
+def test_a_cluster_that_has_gone_ends_reads_side_by_side_after_the_others() -> None:
+    with pytest.raises(NotEngaged):
+        beside(Meeting(4, {"b": NotEngaged("tenant/a/b")}))
+
+
+def test_no_read_side_by_side_is_sent_once_the_process_is_to_end() -> None:
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Stopped):
+        beside(Meeting(5), stop)
+
+
+def test_reads_side_by_side_find_room_among_slow_tenants_or_none_is_sent() -> None:
+    bulkhead = Bulkhead(1, lambda cluster: cluster != INFRA)
+    client = Meeting(5)
+    task_runner = TaskRunner(cast(Executor, client), lambda _: cast(Client, client), bulkhead)
+    with bulkhead.visit() as other:
+        other.call("tenant/another/one")
+        with pytest.raises(Delayed):
+            task_runner.carry_out(KEY, Beside(READ, in_tenant("h")), Stop())
+    assert client.contexts == set()
 
 
 def test_a_task_that_finds_no_room_among_slow_tenants_calls_none_and_is_no_failure_of_a_call() -> None:

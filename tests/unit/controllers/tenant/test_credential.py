@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
@@ -16,6 +16,7 @@ import pytest
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.controllers.tenant.credential import DpuCredential
+from dpunetop.controllers.tenant.routes import BuildTenant
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import (
     CREDENTIAL_ANNOTATION,
@@ -30,7 +31,8 @@ from dpunetop.domain.names import (
     UPSTREAM_DPU_ACCOUNT,
     owner_hash,
 )
-from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig, render_kubeconfig
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import (
@@ -48,14 +50,13 @@ from dpunetop.kube.keys import (
 )
 from dpunetop.kube.meta import Obj, annotations_of
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import Cluster
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate, WriteGate
 from dpunetop.runtime.metrics import Metrics
-from dpunetop.runtime.reading import Reader, Readings
+from dpunetop.runtime.reading import DynamicWatches, Reader
 from support.clock import FakeClock
 from support.kubeconfigs import good_kubeconfig
 from support.objects import NAMESPACE, config
-from support.scriptedcluster import Crash, Fuse, ScriptedCluster, ScriptedReadings, executor_over
+from support.scriptedcluster import Crash, Fuse, ScriptedCluster, ScriptedWatches, executor_over
 
 KEY = Key(INFRA, NAMESPACE, "sample")
 TENANT = f"tenant/{NAMESPACE}/sample"
@@ -67,6 +68,8 @@ DATED = render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=f"head.{_CLAIMS
 """A kubeconfig whose token says until when it is good."""
 WEEK, DAY, HOUR, MINUTE = 604_800, 86_400, 3_600, 60
 METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
+OF_AUTHORITY = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
+"""When the authority of the given kubeconfig ends, whose token does not say when it does."""
 KUBECONFIG_METRIC = "dpunetop_tenant_kubeconfig_expiry_timestamp_seconds"
 
 
@@ -82,12 +85,12 @@ class Process:
             installation,
             executor,
             cast(Callable[[str], Client], world.client),
-            cast(Callable[[str, TenantKubeconfig], Cluster], world.as_token),
+            cast(BuildTenant, world.as_token),
             world.clock,
             gate,
             self.metrics,
         )
-        self.controller.read_through(cast(Readings, world.readings))
+        self.controller.read_through(cast(DynamicWatches, world.watches))
 
     def once(self) -> float | None:
         return self.controller.reconcile(KEY, Stop())
@@ -114,7 +117,7 @@ class World:
     def __init__(self, **spec: str) -> None:
         self.clock, self.fuse = FakeClock(), Fuse()
         self.infra, self.tenant = (ScriptedCluster(name, self.fuse, self._time) for name in (INFRA, TENANT))
-        self.readings = ScriptedReadings(self.infra, self.tenant)
+        self.watches = ScriptedWatches(self.infra, self.tenant)
         self.tokens: dict[str, tuple[str, float]] = {}  # token -> uid of its ServiceAccount, end
         self.asked: list[str] = []
         self.denied: set[str] = set()  # verb resource
@@ -137,7 +140,7 @@ class World:
         self.infra.put(SECRETS, {**secret, "data": {"kubeconfig": base64.b64encode(kubeconfig).decode()}})
 
     def client(self, name: str) -> ScriptedCluster:
-        return self.readings.clusters[name]
+        return self.watches.clusters[name]
 
     def as_token(self, name: str, kubeconfig: TenantKubeconfig) -> SimpleNamespace:
         """The tenant as the bearer of that token sees it."""
@@ -145,7 +148,7 @@ class World:
         assert kubeconfig.token is not None
         token = kubeconfig.token.reveal()
         seen.creates = lambda resource, obj: self._review_of(token, resource, obj)
-        return SimpleNamespace(client=seen, stop=Stop())
+        return SimpleNamespace(cluster=SimpleNamespace(client=seen, stop=Stop()))
 
     def writes(self) -> list[str]:
         return [*self.infra.writes, *self.tenant.writes]
@@ -341,7 +344,7 @@ def test_an_operator_that_is_down_for_three_days_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize("lifetime", [WEEK, 96 * HOUR], ids=["a week", "the least that is enough"])
-def test_at_whatever_hour_an_operator_vanishes_three_days_cost_nothing(lifetime: int) -> None:
+def test_a_downtime_of_three_days_at_any_hour_leaves_every_token_valid(lifetime: int) -> None:
     world = World()
     world.lifetime = lifetime
     process = Process(world)
@@ -431,7 +434,7 @@ def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig
     process.until_quiet(world)
     assert given(world) == "token-of-a-test"
     assert world.said() == ("True", "MintingForbidden")
-    assert process.expiry() is None
+    assert process.expiry() == OF_AUTHORITY
 
 
 def test_a_dead_token_stays_where_only_minted_ones_are_wanted() -> None:
@@ -482,7 +485,10 @@ def test_the_kind_is_chosen_by_spec_and_rights(
 def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret() -> None:
     world, process = settled(tenantCredential="Provided")
     assert "SelfSubjectReview of the pods" in world.asked
-    assert "tenant-cluster-1-kubeconf itself, which does not say until when it is good" in world.message()
+    assert (
+        "tenant-cluster-1-kubeconf itself, which is good until 3000-01-01T00:00:00Z (certificate-auth"
+        in world.message()
+    )
     world.is_given_dead = True
     world.clock.step(301)
     process.until_quiet(world)
@@ -764,13 +770,13 @@ def test_a_token_that_an_earlier_version_wrote_inline_moves_to_its_file_even_if_
 
 def test_until_when_the_kubeconfig_is_good_is_told_where_it_says_so() -> None:
     world, process = settled()
-    assert process.expiry(KUBECONFIG_METRIC) is None
+    assert process.expiry(KUBECONFIG_METRIC) == OF_AUTHORITY
     world.give(DATED)
     process.until_quiet(world)
     assert process.expiry(KUBECONFIG_METRIC) == 2_000_000_000
     world.give(GIVEN)
     process.until_quiet(world)
-    assert process.expiry(KUBECONFIG_METRIC) is None
+    assert process.expiry(KUBECONFIG_METRIC) == OF_AUTHORITY
 
 
 def test_what_is_not_served_any_more_leaves_no_series() -> None:
@@ -791,7 +797,7 @@ def test_a_secret_of_somebody_else_is_left_alone() -> None:
     assert (world.secret(), world.said()) == ({}, ("False", "NotOurs"))
 
 
-def test_nothing_secret_is_said() -> None:
+def test_the_status_holds_no_token() -> None:
     world, _ = settled()
     assert "token.1" not in json.dumps(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"))
 
@@ -838,11 +844,11 @@ def test_what_is_gathered_comes_from_caches_alone() -> None:
     world, process = settled()
     world.tenant.asked.clear()
     asked, writes = list(world.asked), world.writes()
-    with world.readings.reading(KEY) as reader:
+    with world.watches.reading(KEY) as reader:
         process.controller.gather(
             cast(Reader, reader), parse_config(world.infra.shown(DPUCLUSTERCONFIGS, NAMESPACE, "sample"))
         )
-        assert {cluster for cluster, _ in world.readings.asked} == {INFRA}
+        assert {cluster for cluster, _ in world.watches.asked} == {INFRA}
     assert (world.asked, world.writes(), world.tenant.asked) == (asked, writes, [])
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from dpunetop.base.stop import Stop
 from dpunetop.controllers.tenant.answercache import ExpiringCache
+from dpunetop.controllers.tenant.calls import TenantCalls
 from dpunetop.controllers.tenant.identity import IdentityReviewer
 from dpunetop.domain.credential.nodeidentity import TRIED_HOSTS, AdmissionDenied, Admitted, Identity, Untried
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
@@ -63,14 +64,12 @@ class Desk:
         self.stops: list[Stop] = []
 
     def ask(self, *hosts: str, user: str = USER, about: object = "a") -> Identity:
-        token_requester = IdentityReviewer(
-            "tenant/x", cast(Any, self._cluster), self.answers, self.clock, OpenGate(), "m"
-        )
-        return token_requester.ask(WHO, about, user, hosts or ("h1",))
+        calls = TenantCalls("tenant/x", cast(Any, self._candidate), self.answers, self.clock, OpenGate())
+        return IdentityReviewer(calls, "m", WHO, user).ask(about, hosts or ("h1",))
 
-    def _cluster(self, *_: object) -> SimpleNamespace:
+    def _candidate(self, *_: object) -> SimpleNamespace:
         self.stops.append(Stop())
-        return SimpleNamespace(client=self.tenant, stop=self.stops[-1])
+        return SimpleNamespace(cluster=SimpleNamespace(client=self.tenant, stop=self.stops[-1]))
 
 
 def test_a_host_and_a_pod_of_it_are_tried() -> None:

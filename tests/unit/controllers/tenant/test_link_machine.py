@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 from hypothesis import settings
@@ -18,15 +17,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dpunetop.controllers.reconciler import Installation
 from dpunetop.controllers.tenant.link import TenantLink
+from dpunetop.controllers.tenant.routes import Candidate, TenantRoutes
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, parse_config
 from dpunetop.domain.names import KUBE_SYSTEM
-from dpunetop.domain.tenant.kubeconfig import TenantKubeconfig, fingerprint, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig, fingerprint
 from dpunetop.domain.tenant.link import Linked
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, INFRA, Key
 from dpunetop.kube.requests import Selection
 from dpunetop.runtime.client.client import Client
-from dpunetop.runtime.cluster import Cluster, Clusters
+from dpunetop.runtime.cluster import Cluster
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.executor import Executor
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged
@@ -83,16 +85,6 @@ class Built:
         self.heard.append(self.is_over)
 
 
-WAYS = SimpleNamespace(
-    engage=lambda _: None,
-    tells=lambda _: True,
-    trouble=lambda _: "",
-    recall=lambda *_: None,
-    proven=lambda _: None,
-    forget=lambda _: None,
-)
-
-
 class Caches(ReadsByName):
     """What a pass of the controller reads: infra's Secret, and who each cluster is."""
 
@@ -123,9 +115,8 @@ class Linking(RuleBasedStateMachine):
         self.clusters = Clusters()
         self.clock = FakeClock()
         installation = Installation(None, "openshift-ovn-kubernetes", None, "dpunetop")
-        self.link = TenantLink(
-            installation, cast(Executor, None), self.clusters, self._build, self.clock, cast(Any, WAYS)
-        )
+        self.routes = TenantRoutes((), lambda: ())
+        self.link = TenantLink(installation, cast(Executor, None), self.clusters, self._build, self.clock, self.routes)
         self.caches = Caches()
         self.config: DpuClusterConfig = parse_config(config())
         self.error: ApiError | None = None
@@ -219,15 +210,15 @@ class Linking(RuleBasedStateMachine):
 
     # --- inside ---
 
-    def _build(self, name: str, kubeconfig: TenantKubeconfig) -> Cluster:
+    def _build(self, name: str, kubeconfig: TenantKubeconfig) -> Candidate:
         letter = LETTERS[fingerprint(kubeconfig)]
         tenant = Tenant(letter, UIDS[letter], self.error)
         cluster = Cluster(name, cast(Client, tenant), clock=FakeClock(), metrics=Metrics(), random=lambda: 0.0)
         built = Built(tenant, cluster)
         cluster.on_health(built.hear)
-        cluster.hold(MAPS, built.hear)
+        cluster.share_informer(MAPS, built.hear)
         self.built.append(built)
-        return cluster
+        return Candidate(cluster, self.routes.begin(name, kubeconfig))
 
     def _engaged(self) -> Built:
         return next(b for b in self.built if b.cluster is self.clusters.get(NAME))

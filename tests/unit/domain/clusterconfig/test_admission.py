@@ -7,25 +7,25 @@ from dpunetop.domain.clusterconfig.admission import admit
 from support.objects import config
 
 
-class Counted(dict[str, Any]):
+class CountedDict(dict[str, Any]):
     """A resource that counts how often anybody looks into it."""
 
     looks = 0
 
     def __getitem__(self, key: str) -> Any:
-        Counted.looks += 1
+        CountedDict.looks += 1
         return super().__getitem__(key)
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        Counted.looks += 1
+        CountedDict.looks += 1
         return super().get(key, default)
 
 
 def counted(objects: list[dict[str, Any]]) -> int:
     """How many looks it takes to judge them."""
-    Counted.looks = 0
-    admit([Counted(obj) for obj in objects])
-    return Counted.looks
+    CountedDict.looks = 0
+    admit([CountedDict(obj) for obj in objects])
+    return CountedDict.looks
 
 
 def created(obj: dict[str, Any], second: int) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def strangers(number: int, **spec: str) -> list[dict[str, Any]]:
     ],
     ids=["that name one pool", "in one namespace", "that are refused for themselves"],
 )
-def test_what_judging_many_costs_grows_with_their_number_and_no_faster(
+def test_the_cost_of_judging_configs_grows_linearly_with_their_number(
     many: Callable[[int], list[dict[str, Any]]],
 ) -> None:
     few, lots = counted(many(100)), counted(many(2500))

@@ -9,10 +9,10 @@ import pytest
 
 from dpunetop.domain.clusterconfig.grants import (
     Candidate,
+    ClaimStrength,
     ClaimsView,
     Grant,
     Rights,
-    Tie,
     grant_of,
     judge_nodes,
     weigh_claims,
@@ -143,13 +143,13 @@ HELD = {
 
 
 @pytest.mark.parametrize(("view", "had"), HELD.values(), ids=HELD.keys())
-def test_whoever_holds_a_node_keeps_it_and_age_decides_about_the_others(view: ClaimsView, had: bool) -> None:
+def test_a_config_that_holds_a_node_keeps_it_and_age_decides_about_the_others(view: ClaimsView, had: bool) -> None:
     judged = judge_nodes(candidate(MINE).config, view.nodes, Rights(Grant("ns"), MINE, weigh_claims(view)))
     assert ("d" in judged.had) is had
     assert ("d" in judged.refused) is not had
 
 
-def test_both_who_seek_a_node_are_told_of_the_other() -> None:
+def test_two_configs_that_want_one_node_each_name_the_other() -> None:
     claims = weigh_claims(replace(VIEW, pools=(pool(MINE),)))
     ours = judge_nodes(candidate(MINE).config, VIEW.nodes, Rights(Grant("a"), MINE, claims))
     theirs = judge_nodes(OLD.config, VIEW.nodes, Rights(Grant("b"), THEIRS, claims))
@@ -159,6 +159,12 @@ def test_both_who_seek_a_node_are_told_of_the_other() -> None:
 
 def test_of_everything_that_one_has_of_a_node_the_strongest_counts() -> None:
     view = replace(VIEW, nodes=(RENDERED,), pools=(pool(MINE, name="mine"),))
-    assert {claim.owner: claim.tie for claim in weigh_claims(view)["d"]} == {MINE: Tie.CONFIGURED, THEIRS: Tie.WISH}
+    assert {claim.owner: claim.strength for claim in weigh_claims(view)["d"]} == {
+        MINE: ClaimStrength.CONFIGURED,
+        THEIRS: ClaimStrength.WISH,
+    }
     view = replace(view, budgets={blocker_name("d"): budget(MINE, "d")})
-    assert {claim.owner: claim.tie for claim in weigh_claims(view)["d"]} == {MINE: Tie.SERVES, THEIRS: Tie.WISH}
+    assert {claim.owner: claim.strength for claim in weigh_claims(view)["d"]} == {
+        MINE: ClaimStrength.SERVES,
+        THEIRS: ClaimStrength.WISH,
+    }

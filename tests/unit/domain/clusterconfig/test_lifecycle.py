@@ -6,7 +6,7 @@ import pytest
 from dpunetop.app.sweepcli import parse_sweep
 from dpunetop.domain import names
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, OutOfSight, plan_config
+from dpunetop.domain.clusterconfig.lifecycle import ConfigView, Leftovers, TenantUnreadable, plan_config
 from dpunetop.domain.clusterconfig.types import ConfigRefused, DeletionPolicy, parse_config
 from dpunetop.kube.keys import CONFIGMAPS, ROLEBINDINGS, SERVICEACCOUNTS
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Emit, Plan
@@ -133,7 +133,7 @@ TEARDOWN = {
         [],
     ),
     "a namespace that is being deleted waits for no tenant": (
-        replace(NOTHING, access=Access.ENDING, tenant=OutOfSight("Timeout: no answer")),
+        replace(NOTHING, access=Access.ENDING, tenant=TenantUnreadable("Timeout: no answer")),
         DeletionPolicy.RETAIN,
         [],
         [None],
@@ -165,7 +165,7 @@ TEARDOWN = {
         [],
     ),
     "a tenant out of sight is waited for": (
-        replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer")),
+        replace(HERE_IS_NOTHING, tenant=TenantUnreadable("Timeout: no answer")),
         DeletionPolicy.RETAIN,
         [],
         [],
@@ -198,7 +198,7 @@ def test_only_what_is_in_the_tenant_is_deleted_there() -> None:
 
 
 def test_who_waits_for_a_tenant_is_told_how_not_to() -> None:
-    message = ready(ending(replace(HERE_IS_NOTHING, tenant=OutOfSight("Timeout: no answer"))))[2]
+    message = ready(ending(replace(HERE_IS_NOTHING, tenant=TenantUnreadable("Timeout: no answer"))))[2]
     assert "cannot be read: Timeout: no answer" in message
     assert message.endswith("Annotate dpu.openshift.io/force-delete=yes to leave them there")
 
@@ -243,7 +243,7 @@ def test_force_takes_a_pool_that_no_node_runs() -> None:
     assert deleted(ending(left, DeletionPolicy.DELETE, **FORCED)) == ["dpu"]
 
 
-def test_force_leads_nobody_out() -> None:
+def test_a_forced_end_leads_no_host_out() -> None:
     assert deleted(ending(replace(EVERYTHING, served=("host-1",)), **FORCED)) == ["ovnkube-node"]
 
 
@@ -259,7 +259,7 @@ def test_events_that_are_refused_are_told_in_ready_and_tried_again() -> None:
 
 
 def test_what_stays_in_a_tenant_that_cannot_be_read_is_named() -> None:
-    plan = ending(replace(NOTHING, access=Access.ENDING, tenant=OutOfSight("Timeout: no answer")))
+    plan = ending(replace(NOTHING, access=Access.ENDING, tenant=TenantUnreadable("Timeout: no answer")))
     assert told(plan) == [("LeftInTenant", "sample")]
     [note] = [step.note for step in plan.steps if isinstance(step, Emit)]
     command = note.partition("python -m dpunetop sweep ")[2].split()
@@ -268,7 +268,8 @@ def test_what_stays_in_a_tenant_that_cannot_be_read_is_named() -> None:
 
 
 def test_hosts_that_are_led_out_are_told_with_what_they_wait_for() -> None:
-    said = "hosts are led out: host-1: the tenant has no node maintenance operator to drain its host (DPU bf2-1)"
+    why = "the tenant has no node maintenance operator, so that host-1 cannot be drained"
+    said = f"hosts are led out: host-1: {why} (DPU bf2-1)"
     doomed = parse_config(config())
     live = {**doomed.live, "status": {"conditions": [{"type": "PairsHealthy", "status": "False", "message": said}]}}
     view = ConfigView(replace(doomed, terminating=True, live=live), replace(EVERYTHING, served=("host-1",)), MANAGER)

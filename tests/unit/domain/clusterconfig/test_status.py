@@ -118,22 +118,20 @@ def only(steps: Iterable[Step]) -> ApplyStatus:
 def test_a_condition_is_reported_with_an_event_that_warns_only_of_what_does_not_pass_by_itself(
     status: Status, reason: str, severity: str
 ) -> None:
-    step = only(
-        report("infra", config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t")
-    )
+    step = only(report(config(), (Condition("McpReady", status, reason, "words"),), "dpunetop-x", tenantUID="t"))
     assert step.members == {"tenantUID": "t"}
     event = step.telling["McpReady"]
     assert (event.type, event.reason, event.note) == (severity, reason, f"McpReady is {status}: words")
 
 
 def test_a_condition_without_a_message_is_told_in_short() -> None:
-    step = only(report("infra", config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x"))
+    step = only(report(config(), (Condition("Ready", "True", "AllReady"),), "dpunetop-x"))
     assert step.telling["Ready"].note == "Ready is True"
 
 
 def test_what_is_overruled_is_neither_said_nor_told() -> None:
     conditions = (Condition("CredentialsValid", "True", "Verified"), Condition("TenantReachable", "True", "Reachable"))
-    plan = Plan(report("infra", config(), conditions, "dpunetop-x", tenantUID="t"), 3.0)
+    plan = Plan(report(config(), conditions, "dpunetop-x", tenantUID="t"), 3.0)
     refused = Condition("CredentialsValid", "False", "Forbidden", "cannot watch")
     step = only(overruled(plan, refused).steps)
     assert step.conditions == (refused, conditions[1])
@@ -160,7 +158,7 @@ def test_a_confession_keeps_what_else_its_manager_has_said() -> None:
     }
     live = {**config(), "status": {"tenantUID": "t", "observedGeneration": 1, "conditions": said}}
     live["metadata"] = {**live["metadata"], "managedFields": [entry]}
-    step = only(confession("infra", live, Condition("CredentialsValid", "False", "Forbidden", "m"), "dpunetop-x"))
+    step = only(confession(live, Condition("CredentialsValid", "False", "Forbidden", "m"), "dpunetop-x"))
     assert [(each.type, each.status) for each in step.conditions] == [
         ("TenantReachable", "True"),
         ("CredentialsValid", "False"),

@@ -23,7 +23,8 @@ def live(owner: str = "0123", **metadata: str) -> dict[str, Any]:
     return {"metadata": named, "roleRef": {"name": DPU_ROLE}}
 
 
-ALL = TenantSide("ovn", live(), live(), live())
+ACCOUNT = account_for("ovn", None)
+ALL = TenantSide(ACCOUNT, live(), live(), live())
 
 
 def test_the_account_is_bound_to_the_roles_of_config_tenant_and_is_ours() -> None:
@@ -55,21 +56,23 @@ def test_every_flavour_has_an_account() -> None:
 
 
 @pytest.mark.parametrize(("flavour", "expected"), FOR.items(), ids=str)
-def test_whom_pods_are_follows_the_release_and_what_they_may_does_not(flavour: Flavour | None, expected: str) -> None:
-    who = account_for(None if flavour is None else Release(flavour, (1, 3)))
+def test_the_account_of_the_pods_follows_the_release_and_their_rights_do_not(
+    flavour: Flavour | None, expected: str
+) -> None:
+    who = account_for("ovn", None if flavour is None else Release(flavour, (1, 3)))
     assert who.name == expected
-    account, local, wide = (desired for _, desired, _ in TenantSide("ovn", None, None, None, who).objects("0123"))
+    account, local, wide = (desired for _, desired, _ in TenantSide(who, None, None, None).objects("0123"))
     assert {each["metadata"]["name"] for each in (account, local, wide)} == {who.name}
     assert {local["roleRef"]["name"], wide["roleRef"]["name"]} == {DPU_ROLE}
     assert [each["subjects"][0]["name"] for each in (local, wide)] == [who.name] * 2
-    assert who.user("ovn") == f"system:serviceaccount:ovn:{who.name}"
-    assert {right.name for right in rights_to_mint("ovn", who)} == {expected, DPU_ROLE}
+    assert who.user == f"system:serviceaccount:ovn:{who.name}"
+    assert {right.name for right in rights_to_mint(who)} == {expected, DPU_ROLE}
 
 
 def test_a_stranger_is_named() -> None:
     assert ALL.stranger("0123") is None
-    assert TenantSide("ovn", None, None, None).stranger("0123") is None
-    words = TenantSide("ovn", live(), live(owner=""), live()).stranger("0123")
+    assert TenantSide(ACCOUNT, None, None, None).stranger("0123") is None
+    words = TenantSide(ACCOUNT, live(), live(owner=""), live()).stranger("0123")
     assert words is not None
     assert words.startswith(
         "the tenant's RoleBinding dpunetop-dpu exists and is not ours; it is left as it is. Remove it"
@@ -79,13 +82,13 @@ def test_a_stranger_is_named() -> None:
 
 def test_it_is_complete_when_all_stand() -> None:
     assert ALL.is_complete()
-    assert not TenantSide("ovn", live(), None, live()).is_complete()
-    assert not TenantSide("ovn", live(deletionTimestamp="2026-01-01T00:00:00Z"), live(), live()).is_complete()
+    assert not TenantSide(ACCOUNT, live(), None, live()).is_complete()
+    assert not TenantSide(ACCOUNT, live(deletionTimestamp="2026-01-01T00:00:00Z"), live(), live()).is_complete()
 
 
 def test_a_binding_to_the_role_that_older_releases_bound_to_makes_way() -> None:
     old = {**live(), "roleRef": {"name": "openshift-ovn-kubernetes-node-limited"}}
-    side = TenantSide("ovn", live(), live(), old)
+    side = TenantSide(ACCOUNT, live(), live(), old)
     assert not side.is_complete()
     assert side.misbound() == ((CLUSTERROLEBINDINGS, old),)
     assert ALL.misbound() == ()
@@ -117,6 +120,6 @@ def test_only_a_clear_yes_is_a_yes(answer: dict[str, Any], expected: bool) -> No
 
 
 def test_the_first_missing_rights_are_named() -> None:
-    words = named(rights_to_mint("ovn"))
+    words = named(rights_to_mint(ACCOUNT))
     assert words.startswith("create serviceaccounts/token dpunetop-dpu in ovn, bind roles")
     assert words.endswith(" and 15 more")

@@ -95,7 +95,7 @@ def test_a_credential_is_called_valid_only_if_that_was_looked_at(identity: Ident
     assert told(worse, identity) == worse
 
 
-def test_what_is_bad_is_tried_again_sooner() -> None:
+def test_a_failed_trial_is_repeated_sooner() -> None:
     assert next_try(UNASKED) is None
     pauses = [next_try(each) or 0.0 for each in (Untried(""), AdmissionDenied(""), Admitted())]
     assert pauses == sorted(pauses)

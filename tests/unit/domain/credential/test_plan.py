@@ -2,18 +2,12 @@ import base64
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
-from dpunetop.base.sensitive import Sensitive
-from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import CredentialChoice, parse_config
-from dpunetop.domain.credential.account import ACCOUNTS, TOKEN_SECONDS, TenantSide
-from dpunetop.domain.credential.nodeidentity import AdmissionDenied, Admitted, Untried
-from dpunetop.domain.credential.plan import (
-    SLACK,
-    CredentialView,
+from dpunetop.domain.credential.account import ACCOUNTS, Account, TenantSide
+from dpunetop.domain.credential.facts import (
     Fresh,
     Minted,
     NotAsked,
@@ -23,153 +17,39 @@ from dpunetop.domain.credential.plan import (
     TokenRefused,
     TokenTrial,
     TokenUnanswered,
-    expiry,
     minted_in,
     parse_held,
-    parse_minted,
-    plan_credential,
 )
+from dpunetop.domain.credential.plan import plan_credential
 from dpunetop.domain.names import (
-    CREDENTIAL_ANNOTATION,
-    EXPIRES_AT_ANNOTATION,
     MINTED_AT_ANNOTATION,
-    MINTED_FOR_ANNOTATION,
     MINTED_IN_ANNOTATION,
-    OWNER_LABEL,
 )
 from dpunetop.domain.ovnkube.interconnect import credential_digest
 from dpunetop.domain.ovnkube.release import Flavour
-from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_with_token_file
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import render_with_token_file
 from dpunetop.kube.keys import CLUSTERROLEBINDINGS, ROLEBINDINGS, SECRETS, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj
-from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
+from dpunetop.kube.plan import Apply, Delete, Plan
 from support.clock import EPOCH
+from support.credentials import (
+    ACCOUNT,
+    DAY,
+    FULL,
+    GIVEN_MARK,
+    MODEL,
+    OWNER,
+    TIMES,
+    WEEK,
+    minted,
+    said,
+    secret,
+    view,
+)
 from support.kubeconfigs import good_kubeconfig
 from support.objects import condition, config
 from support.pki import pair
-
-OWNER = Owner(config(), "0123")
-MODEL = parse_kubeconfig(good_kubeconfig())
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-WEEK = timedelta(seconds=TOKEN_SECONDS)
-
-
-def minted(life: timedelta = WEEK, at: datetime = EPOCH) -> Minted:
-    return Minted(Sensitive("to.ken"), at, at + life, "uid-of-account")
-
-
-def secret(data: dict[str, Any], annotations: dict[str, str] | None = None, owner: str = "0123") -> dict[str, Any]:
-    encoded = {key: base64.b64encode(text.encode()).decode() for key, text in data.items()}
-    metadata = {"name": "s", "namespace": "dpu-one", "uid": "u", "labels": {OWNER_LABEL: owner}}
-    return {"metadata": {**metadata, "annotations": annotations or {}}, "data": encoded}
-
-
-TIMES = {
-    MINTED_AT_ANNOTATION: "2026-01-01T00:00:00Z",
-    EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00Z",
-    MINTED_FOR_ANNOTATION: "uid-of-account",
-}
-GIVEN_MARK = {CREDENTIAL_ANNOTATION: "Provided"}
-FULL = {"kubeconfig": "{}", "token": "to.ken"}
-
-# --- what pods hold ---------------------------------------------------------------------------------------------------
-
-HELD = {
-    "no Secret": (None, None),
-    "a stranger's": (secret(FULL, TIMES, owner="other"), None),
-    "minted": (secret(FULL, TIMES), minted()),
-    "given, with a certificate": (secret({"kubeconfig": "{}"}, GIVEN_MARK), Provided()),
-    "given, with a token": (secret(FULL, GIVEN_MARK), Provided()),
-    "given, with a token that is none": (secret({**FULL, "token": "a b"}, GIVEN_MARK), Provided()),
-    "given, as earlier versions wrote it": (secret({"kubeconfig": "{}"}), Provided()),
-    "given, without a kubeconfig": (secret({"token": "to.ken"}, GIVEN_MARK), None),
-    "given, whose mark is gone": (secret(FULL), None),
-    "given, whose mark is another": (secret(FULL, {CREDENTIAL_ANNOTATION: "Minted"}), None),
-    "empty": (secret({}), None),
-    "without some times": (secret(FULL, {MINTED_AT_ANNOTATION: TIMES[MINTED_AT_ANNOTATION]}), None),
-    "with a time that is none": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "soon"}), None),
-    "with a time of nowhere": (secret(FULL, {**TIMES, EXPIRES_AT_ANNOTATION: "2026-01-08T00:00:00"}), None),
-    "with a token that is none": (secret({**FULL, "token": "a b"}, TIMES), None),
-}
-
-
-@pytest.mark.parametrize(("stored", "held"), HELD.values(), ids=HELD.keys())
-def test_what_pods_hold_is_read_from_the_secret(stored: dict[str, Any] | None, held: Minted | Provided | None) -> None:
-    assert parse_held(stored, OWNER) == held
-
-
-ANSWERS = {
-    "good": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T00:00:00Z"}, True),
-    "with another offset": ({"token": "to.ken", "expirationTimestamp": "2026-01-08T02:00:00+02:00"}, True),
-    "no status": (None, False),
-    "no token": ({"expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
-    "a token of two lines": ({"token": "a\nb", "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
-    "a huge token": ({"token": "a" * 100_000, "expirationTimestamp": "2026-01-08T00:00:00Z"}, False),
-    "no end": ({"token": "to.ken"}, False),
-    "an end before all time": ({"token": "to.ken", "expirationTimestamp": "0001-01-01T00:00:00+14:00"}, False),
-    "an end that is a number": ({"token": "to.ken", "expirationTimestamp": 7}, False),
-}
-
-
-@pytest.mark.parametrize(("status", "is_good"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_only_a_whole_answer_is_a_token(status: dict[str, Any] | None, is_good: bool) -> None:
-    found = parse_minted({"status": status}, EPOCH + timedelta(milliseconds=7), "uid-of-account")
-    assert found == minted() if is_good else isinstance(found, TokenUnanswered)
-
-
-def test_the_end_of_the_credential_is_that_of_the_token_or_of_the_certificate() -> None:
-    material = pair()
-    certificate = parse_kubeconfig(
-        good_kubeconfig(
-            **{
-                "client-certificate-data": base64.b64encode(material.cert).decode(),
-                "client-key-data": base64.b64encode(material.key).decode(),
-            }
-        )
-    )
-    assert expiry(minted(), certificate) == EPOCH + WEEK
-    assert (expiry(Provided(), certificate) or EPOCH) > EPOCH
-    assert expiry(Provided(), MODEL) is None
-    assert expiry(None, MODEL) is None
-
-
-# --- time -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_week_less_a_day_leaves_three_days() -> None:
-    token = minted()
-    assert token.renewal == EPOCH + DAY
-    assert token.slack(EPOCH) == 6 * DAY >= SLACK
-    assert token.slack(token.renewal) == 6 * DAY
-
-
-LIVES = {  # life -> renewed after
-    "a week": (WEEK, DAY),
-    "four days": (4 * DAY, DAY),
-    "a day": (DAY, DAY / 2),
-    "an hour": (HOUR, HOUR / 2),
-    "a moment": (timedelta(seconds=1), timedelta(minutes=1)),
-    "none": (-DAY, timedelta(minutes=1)),
-    "ages": (timedelta(days=36_500), DAY),
-}
-
-
-@pytest.mark.parametrize(("life", "renewed_after"), LIVES.values(), ids=LIVES.keys())
-def test_a_token_is_renewed_long_before_its_end_but_not_all_the_time(life: timedelta, renewed_after: timedelta) -> None:
-    token = minted(life)
-    assert token.renewal - token.minted_at == renewed_after
-    assert not token.is_due(token.renewal - timedelta(seconds=1))
-    assert token.is_due(token.renewal)
-
-
-def test_a_token_from_the_future_is_due() -> None:
-    assert minted(at=EPOCH + DAY).is_due(EPOCH)
-
-
-# --- the decision -----------------------------------------------------------------------------------------------------
-
-STORED = secret({"kubeconfig": "{}"})
-SIDE = TenantSide("ovn", None, None, None)
 
 
 def first(plan: Plan) -> Obj:
@@ -177,36 +57,6 @@ def first(plan: Plan) -> Obj:
     step = plan.steps[0]
     assert isinstance(step, Apply)
     return step.desired
-
-
-def view(
-    finding: Fresh | NotAsked | Preparing | TokenKept | TokenRefused | TokenUnanswered,
-    held: Minted | Provided | None = None,
-    trial: TokenTrial = TokenTrial.UNTRIED,
-    now: datetime = EPOCH,
-    choice: str = "Auto",
-    **changes: Any,
-) -> CredentialView:
-    given: dict[str, Any] = {
-        "config": parse_config(config(tenantCredential=choice)),
-        "owner": OWNER,
-        "kubeconfig": MODEL,
-        "stored": STORED,
-        "secret": secret(FULL, TIMES) if held else None,
-        "held": held,
-        "trial": trial,
-        "finding": finding,
-        "tenant": SIDE,
-        "now": now,
-        "field_manager": "dpunetop-credential",
-    }
-    return CredentialView(**{**given, **changes})
-
-
-def said(plan: Plan) -> tuple[str, str]:
-    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
-    (condition,) = status.conditions
-    return condition.status, condition.reason
 
 
 def written(plan: Plan) -> list[str]:
@@ -318,17 +168,17 @@ def test_where_only_a_minted_one_is_wanted_nothing_makes_way_for_the_given_one(
 
 
 def test_without_a_kubeconfig_nothing_is_written_and_nothing_said_unless_it_is_not_coming() -> None:
-    assert plan_credential(view(NotAsked(), kubeconfig=None, stored=None)) == Plan()
+    assert plan_credential(view(NotAsked(), last_good=None, stored=None)) == Plan()
     refused = {**config(), "status": {"conditions": [condition("CredentialsValid", "False", "SecretNotFound")]}}
-    plan = plan_credential(view(NotAsked(), kubeconfig=None, stored=None, config=parse_config(refused)))
+    plan = plan_credential(view(NotAsked(), last_good=None, stored=None, config=parse_config(refused)))
     assert (written(plan), said(plan)) == ([], ("Unknown", "NoKubeconfig"))
 
 
-def test_a_secret_of_somebody_else_or_on_its_way_out_is_left_alone() -> None:
+def test_a_secret_of_another_owner_or_a_terminating_one_is_left_alone() -> None:
     strangers = secret(FULL, owner="other")
     for plan in (
         plan_credential(view(Fresh(minted()), secret=strangers)),
-        plan_credential(view(NotAsked(), kubeconfig=None, stored=strangers)),
+        plan_credential(view(NotAsked(), last_good=None, stored=strangers)),
     ):
         assert (written(plan), said(plan)) == ([], ("False", "NotOurs"))
     leaving = secret(FULL, TIMES)
@@ -352,7 +202,7 @@ def test_the_pods_secret_names_the_token_file_and_when_it_ends() -> None:
 def files_given(**user: str) -> dict[str, bytes]:
     """The given credential as pods mount it."""
     model = replace(parse_kubeconfig(good_kubeconfig(**user)), ca_pem=MODEL.ca_pem)
-    desired = first(plan_credential(view(NotAsked(), kubeconfig=model)))
+    desired = first(plan_credential(view(NotAsked(), last_good=model)))
     assert parse_held({**secret({}, GIVEN_MARK), "data": desired["data"]}, OWNER) == Provided()
     return {key: base64.b64decode(text) for key, text in desired["data"].items()}
 
@@ -402,12 +252,16 @@ def test_every_namespace_that_held_an_account_is_remembered() -> None:
 
 def test_an_account_of_another_name_is_remembered_by_it() -> None:
     stored = secret({"kubeconfig": "{}"}, {MINTED_IN_ANNOTATION: "before,ovn"})
-    side = TenantSide("ovn", None, None, None, ACCOUNTS[Flavour.UPSTREAM])
-    plan = plan_credential(view(Preparing(), stored=stored, tenant=side, who=side.who))
+    side = TenantSide(Account("ovn", ACCOUNTS[Flavour.UPSTREAM]), None, None, None)
+    plan = plan_credential(view(Preparing(), stored=stored, tenant=side, account=side.account))
     note = first(plan)["metadata"]["annotations"]
     assert note == {MINTED_IN_ANNOTATION: "before,ovn,ovn/ovnkube-node-dpu"}
     noted = minted_in(secret({}, note))
-    assert noted == (("before", "dpunetop-dpu"), ("ovn", "dpunetop-dpu"), ("ovn", "ovnkube-node-dpu"))
+    assert noted == (
+        Account("before", "dpunetop-dpu"),
+        Account("ovn", "dpunetop-dpu"),
+        Account("ovn", "ovnkube-node-dpu"),
+    )
     assert minted_in(secret({})) == ()
 
 
@@ -420,41 +274,12 @@ def test_an_account_of_another_name_goes_once_pods_hold_a_token_that_works(trial
 
 def test_a_binding_to_another_role_is_deleted_and_what_else_there_is_stays() -> None:
     old = {"metadata": {"name": "dpunetop-dpu", "uid": "u"}, "roleRef": {"name": "another"}}
-    side = TenantSide("ovn", None, None, old)
+    side = TenantSide(ACCOUNT, None, None, old)
     plan = plan_credential(view(Preparing(), held=minted(), trial=TokenTrial.ACCEPTED, tenant=side))
     assert [step.live for step in plan.steps if isinstance(step, Delete)] == [old]
     applied = [step.resource for step in plan.steps if isinstance(step, Apply)]
     assert CLUSTERROLEBINDINGS not in applied
     assert {SERVICEACCOUNTS, ROLEBINDINGS, SECRETS} <= set(applied)
-
-
-ASKED = {
-    "denied": (AdmissionDenied("no"), ("False", "NotAdmitted"), 300.0),
-    "not tried": (Untried("no pod"), ("Unknown", "AdmissionNotTried"), 30.0),
-    "admitted": (Admitted(), ("True", "Minted"), 300.0),
-}
-
-
-@pytest.mark.parametrize(("identity", "expected", "pause"), ASKED.values(), ids=ASKED.keys())
-def test_what_admission_says_of_the_pods_is_part_of_it(
-    identity: AdmissionDenied | Admitted | Untried, expected: tuple[str, str], pause: float
-) -> None:
-    plan = plan_credential(view(TokenKept(), held=minted(), trial=TokenTrial.ACCEPTED, identity=identity))
-    assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
-
-
-def test_a_given_certificate_that_has_ended_is_named() -> None:
-    material = pair()
-    user = {
-        "client-certificate-data": base64.b64encode(material.cert).decode(),
-        "client-key-data": base64.b64encode(material.key).decode(),
-    }
-    model = parse_kubeconfig(good_kubeconfig(**user))
-    end = expiry(Provided(), model)
-    assert end is not None
-    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end))) == ("False", "Expired")
-    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - DAY))) == ("True", "CredentialExpiresSoon")
-    assert said(plan_credential(view(NotAsked(), kubeconfig=model, now=end - 8 * DAY))) == ("True", "Provided")
 
 
 def test_the_choice_is_auto_unless_something_else_is_said() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.dpunode.events import Teller, phase_events, teller
+from dpunetop.domain.dpunode.events import EventWriter, phase_events, teller
 from dpunetop.domain.dpunode.judge import unseen_statuses
 from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, Phase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase
@@ -36,7 +36,7 @@ def test_each_change_is_told_here_or_by_the_report_of_the_host_or_it_was_not_loo
     before: Phase, now: Phase
 ) -> None:
     events = list(phase_events(NODES, [(at(before), at(now))]))
-    if teller(before, now) is not Teller.PHASE:
+    if teller(before, now) is not EventWriter.PHASE:
         assert events == []
         return
     (told,) = events
@@ -45,13 +45,13 @@ def test_each_change_is_told_here_or_by_the_report_of_the_host_or_it_was_not_loo
 
 
 def test_what_the_report_of_the_host_tells_is_a_stage_that_it_has_an_event_for() -> None:
-    by_drain = {now for before, now in CHANGES if teller(before, now) is Teller.DRAIN}
+    by_drain = {now for before, now in CHANGES if teller(before, now) is EventWriter.DRAIN}
     assert by_drain == {*IN_DRAIN, Phase.HELD, Phase.SERVING}
     assert len(DpuPhase) == len(by_drain) + 1  # Failed is Held, with a reason of its own
 
 
-def test_only_what_was_not_looked_at_is_told_by_nobody() -> None:
-    assert {now for before, now in CHANGES if teller(before, now) is Teller.NOBODY} == {Phase.UNKNOWN}
+def test_only_a_phase_that_was_not_looked_at_gives_no_event() -> None:
+    assert {now for before, now in CHANGES if teller(before, now) is EventWriter.NOBODY} == {Phase.UNKNOWN}
 
 
 def test_a_reason_within_a_phase_is_told_if_a_person_has_to_act() -> None:
@@ -62,6 +62,6 @@ def test_a_reason_within_a_phase_is_told_if_a_person_has_to_act() -> None:
     assert list(phase_events(NODES, [(at(Phase.HELD), at(Phase.HELD, "NoImage"))])) == []
 
 
-def test_what_a_process_that_has_just_begun_finds_is_no_change_and_without_a_node_there_is_nobody_to_tell() -> None:
+def test_the_first_state_that_a_process_finds_is_no_change_and_without_a_node_there_is_no_event() -> None:
     assert list(phase_events(NODES, [(None, at(Phase.SERVING))])) == []
     assert list(phase_events({}, [(at(Phase.WAITING), at(Phase.SERVING))])) == []

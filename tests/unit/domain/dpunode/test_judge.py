@@ -17,7 +17,7 @@ from dpunetop.domain.drain.model.facts import DpuView, HoldReason, HostView, Nod
 from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, REASONS
 from dpunetop.kube.conditions import Status
 from support.drainviews import CYCLE, OPENED, closed, cordoned, dpu, view
@@ -127,7 +127,7 @@ def test_a_pod_that_may_only_be_starting_is_neither_a_network_nor_none() -> None
 
 
 def test_what_is_late_is_told_in_place_of_what_is_waited_for() -> None:
-    late = Late("HostDrainOverdue", "host host-1: longer than 1h")
+    late = OverdueStep("HostDrainOverdue", "host host-1: longer than 1h")
     found = in_stage(staged(DpuPhase.HOST_DRAINING, "HostDraining", late=late))
     assert (found.phase, found.reason) == (Phase.DRAINING, "HostDrainOverdue")
     assert found.message == f"{late.message}; {REASONS['HostDrainOverdue'].next_step}"
@@ -197,7 +197,7 @@ def test_at_the_end_hosts_are_led_out_and_nothing_is_claimed_of_what_may_not_be_
     assert found.condition("Paired").reason == "LeadingOut"
 
 
-def test_a_blocker_that_is_somebody_elses_holds() -> None:
+def test_a_blocker_of_another_owner_holds() -> None:
     found = at_rest(dpus=(dpu(read=replace(closed(), ours=False)),))
     assert (found.phase, found.reason) == (Phase.HELD, "NotOurs")
     assert decide(GIVEN, slot(), dpu(read=replace(closed(), ours=False))).protections[DPU].guarding is (

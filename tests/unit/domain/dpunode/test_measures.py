@@ -31,7 +31,7 @@ from dpunetop.domain.drain.hostreport import HostReport, failed_report
 from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, DRAIN_ALLOWED, MCP_READY, OVN_KUBE_READY
 from dpunetop.kube.conditions import Condition
 from support.rosters import DPU, HOST, roster, slot
@@ -148,7 +148,10 @@ STUCK: dict[str, tuple[DpuStatus, dict[tuple[str, ...], float]]] = {
     "a drain under way": (DRAINS, {}),
     "one that is held": (HELD, {("HostAbsent",): 1}),
     "one that failed": (replace(HELD, stage=DpuPhase.FAILED, reason="MaintenanceFailed"), {("MaintenanceFailed",): 1}),
-    "one that is late": (replace(DRAINS, late=Late("HostDrainOverdue", "it takes long")), {("HostDrainOverdue",): 1}),
+    "one that is late": (
+        replace(DRAINS, late=OverdueStep("HostDrainOverdue", "it takes long")),
+        {("HostDrainOverdue",): 1},
+    ),
     "one that a server refuses": (replace(HELD, reason="Forbidden"), {(OTHER_REASON,): 1}),
 }
 

@@ -55,7 +55,7 @@ def test_whatever_else_is_to_be_said_does_not_stand() -> None:
         assert not stands(rendered(other, before, LATER), before)
 
 
-def test_what_somebody_else_has_written_into_it_does_not_stand() -> None:
+def test_a_status_that_another_client_wrote_is_replaced() -> None:
     status = rendered(SERVING, NOTHING, 1000)
     before = said(kept(stored({**status, "phase": "Held"})))
     assert not stands(rendered(SERVING, before, LATER), before)

@@ -281,7 +281,7 @@ def test_nothing_is_aborted_when_before_the_record_is_written(what: str) -> None
     assert found.state is State.DRAINING
 
 
-def test_no_record_is_aborted_that_is_not_as_it_was_seen() -> None:
+def test_a_record_that_changed_since_it_was_seen_is_not_aborted() -> None:
     world = uncordoned()
     rewrite(world, DPU, state=State.RETURNING)
     assert "STALE" in finish(world)
@@ -347,7 +347,7 @@ def test_a_mark_that_stands_is_not_written_over_by_the_next_drain(mark: str) -> 
     assert world.own() is None
 
 
-def test_a_host_that_a_maintenance_left_cordoned_is_drained_anew_as_one_that_was_not_cordoned() -> None:
+def test_a_host_that_a_maintenance_left_cordoned_is_drained_again_as_one_that_was_not_cordoned() -> None:
     world = asking()
     left = {
         "metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "no"}},
@@ -439,7 +439,7 @@ def test_a_host_that_changes_after_it_was_read_is_read_again(task: str) -> None:
     assert world.host().mark is not None
 
 
-def test_nobody_is_told_of_a_host_that_is_not_made_schedulable_because_it_has_changed() -> None:
+def test_a_host_that_has_changed_is_not_uncordoned_and_gives_no_event() -> None:
     world = left_behind(OTHER)
     while not is_patch_of_host(world.pending()):
         world.act()
@@ -519,12 +519,12 @@ def test_its_mark_stays_when_a_budget_is_closed_whose_maintenance(metadata: dict
     assert world.maintenances() == before
 
 
-def test_a_maintenance_that_was_made_anew_is_not_renewed_for_the_one_before() -> None:
+def test_a_maintenance_that_was_created_again_is_not_renewed_for_the_one_before() -> None:
     world = opening()
     found = world.view()
     assert found is not None
     world.process.run = Run(Renew(found.host_ref, "the uid of another"))
-    assert "the maintenance is not as it was seen" in finish(world)
+    assert "the maintenance has changed since it was looked at" in finish(world)
 
 
 def test_a_failed_maintenance_takes_no_earlier_cordon_with_it() -> None:
@@ -827,7 +827,7 @@ def test_the_host_is_read_after_its_maintenance_so_that_an_uncordon_between_the_
     assert pods_of(world) == [f"ovnkube-node-{DPU}"]
 
 
-def test_a_pod_that_was_made_anew_under_the_same_name_is_not_deleted_for_the_outdated_one() -> None:
+def test_a_new_pod_of_the_same_name_is_not_deleted_for_the_outdated_one() -> None:
     world = restarting()
     found = world.infra.get(PODS, "dpu-one", f"ovnkube-node-{DPU}")
     assert found is not None

@@ -21,7 +21,7 @@ from dpunetop.domain.drain.host import (
     soonest,
     sweeping,
 )
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress
 from dpunetop.domain.drain.model.facts import DpuView, HostView, NodeGone, TenantSeen
 from dpunetop.domain.drain.outages.unplanned import Cordons
 from dpunetop.domain.names import OWNER_LABEL, blocker_name
@@ -52,7 +52,7 @@ TO_GO: dict[str, tuple[Mode, Member, DpuView, bool]] = {
 
 
 @pytest.mark.parametrize(("mode", "seen", "found", "goes"), TO_GO.values(), ids=TO_GO.keys())
-def test_a_blocker_goes_once_its_dpu_serves_nobody_and_is_not_wanted(
+def test_a_blocker_goes_once_its_dpu_serves_no_host_and_is_not_wanted(
     mode: Mode, seen: Member, found: DpuView, goes: bool
 ) -> None:
     assert is_to_go(roster(mode), seen, found) is goes
@@ -154,7 +154,7 @@ def test_an_entry_has_changed_only_if_the_host_is_the_same(before: str, after: s
 
 def test_infra_is_suspected_only_where_an_outage_may_have_anything_done() -> None:
     seen = TenantSeen(HOST_NODE, ())
-    marked = TenantSeen(replace(HOST_NODE, unplanned=CordonMark("owner", CordonStage.CORDONED)), ())
+    marked = TenantSeen(replace(HOST_NODE, unplanned=CordonMark("owner", CordonProgress.CORDONED)), ())
     cordons = roster()
     cordons = replace(
         cordons, config=replace(cordons.config, unplanned=replace(cordons.config.unplanned, policy=OutagePolicy.CORDON))

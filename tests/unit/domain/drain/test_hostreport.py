@@ -16,7 +16,7 @@ from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState, OutageDecision
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.protection.tasks import DesiredEntry
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
 from dpunetop.domain.drain.rules.cycle import Decision
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.plan import Emit, Step
@@ -28,7 +28,7 @@ WAITS = HoldReason(Reason.NO_FREE_SLOT, "all slots are taken")
 FAILS = HoldReason(Reason.TENANT_UNAUTHORIZED, "may not patch nodes")
 IDLE = DpuStatus(DPU, DpuPhase.IDLE, "", "")
 DRAINS = replace(IDLE, stage=DpuPhase.HOST_DRAINING, reason="HostDraining", message="2 pods are left")
-LATE = Late("HostDrainOverdue", "it takes long")
+LATE = OverdueStep("HostDrainOverdue", "it takes long")
 DOWN = NetworkState(HOST, DPU, NetworkReason.HOST_WITHOUT_NETWORK, "the node is down")
 
 

@@ -397,7 +397,7 @@ def come_to_rest(world: World) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=[f"{i} {way.reason}" for i, way in enumerate(WAYS)])
-def test_who_takes_the_way_out_has_the_host_back(way: Way) -> None:
+def test_the_way_out_in_the_message_returns_the_host(way: Way) -> None:
     world = waiting(way)
     world.events.clear()
     way.out(world)

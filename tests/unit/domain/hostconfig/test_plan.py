@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.clusterconfig.grants import Claim, Rights, Tie
+from dpunetop.domain.clusterconfig.grants import Claim, ClaimStrength, Rights
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.hostconfig.ignition import File
 from dpunetop.domain.hostconfig.machineconfig import HostAssets, content_hash, machine_config, machine_config_pool
@@ -54,8 +54,14 @@ def test_the_machine_config_is_written_before_the_pool_that_would_roll_without_i
     assert said(plan) == ("False", "NotObserved")
 
 
+CONFIGURED = {"machineconfiguration.openshift.io/currentConfig": "rendered-dpu-1"}
 NOTHING_WRITTEN = {
     "infra has no such API": (view(pools=None), "ApiNotServed"),
+    "infra has no such API any more": (view(pools=None, nodes=(node("bf2-1", **CONFIGURED),)), "ApiRemoved"),
+    "infra has no such API, and other nodes had": (
+        view(pools=None, nodes=(node("bf2-1"), node("worker", {}, **CONFIGURED))),
+        "ApiNotServed",
+    ),
     "a stored config without selector": (
         view(config=parse_config(config(nodeSelector=None))),
         "NodeSelectorMissing",
@@ -127,8 +133,8 @@ def test_a_pool_as_it_was_written_stays_and_what_it_should_not_hold_is_named() -
 def test_who_has_a_node_is_told_who_else_selects_it() -> None:
     claims = {
         "bf2-1": (
-            Claim("other", "DpuClusterConfig b/c", Tie.WISH, ("2", "", "")),
-            Claim(OWNER, "us", Tie.POOL, ("3", "", "")),
+            Claim("other", "DpuClusterConfig b/c", ClaimStrength.WISH, ("2", "", "")),
+            Claim(OWNER, "us", ClaimStrength.POOL, ("3", "", "")),
         )
     }
     plan = plan_host_config(view(rights=Rights(owner=OWNER, claims=claims)))
@@ -139,8 +145,8 @@ def test_who_has_a_node_is_told_who_else_selects_it() -> None:
 def test_a_node_that_somebody_else_holds_is_not_taken() -> None:
     claims = {
         "bf2-1": (
-            Claim("other", "DpuClusterConfig b/c", Tie.POOL, ("9", "", "")),
-            Claim(OWNER, "us", Tie.WISH, ("1", "", "")),
+            Claim("other", "DpuClusterConfig b/c", ClaimStrength.POOL, ("9", "", "")),
+            Claim(OWNER, "us", ClaimStrength.WISH, ("1", "", "")),
         )
     }
     plan = plan_host_config(view(pools=(), machine_config=None, rights=Rights(owner=OWNER, claims=claims)))

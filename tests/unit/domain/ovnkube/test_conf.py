@@ -158,10 +158,10 @@ def test_what_a_dpu_may_do_is_kept(text: str) -> None:
 @pytest.mark.parametrize("blank", [" ", "\t", "=", '"', "a"])
 @pytest.mark.parametrize("end", [";", '"', "", "\x00"])
 def test_the_time_it_takes_grows_with_the_file_alone(blank: str, end: str) -> None:
-    began = time.process_time()
+    began = time.thread_time()
     with pytest.raises(BadOvnkubeConf):
         parse_ovnkube_conf(f"[default]\nmtu={blank * 65_000}{end}")
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 2
 
 
 def test_what_is_rendered_is_read_back_the_same() -> None:

@@ -92,7 +92,7 @@ def test_an_authority_bundle_loses_what_is_no_certificate() -> None:
     bundle = "# signer one\n" + pair("ca").cert.decode() + "\n\n" + pair("ca2", 10).cert.decode() + "end\n"
     copy = copied(AUTHORITY, {"metadata": METADATA, "data": {"ca-bundle.crt": bundle}})
     assert copy.desired["data"] == {"ca-bundle.crt": (pair("ca").cert + pair("ca2", 10).cert).decode()}
-    assert copy.not_after == datetime.datetime(2026, 1, 11, tzinfo=datetime.UTC)
+    assert copy.not_after == datetime.datetime(2027, 1, 1, tzinfo=datetime.UTC)
 
 
 def test_a_certificate_loses_the_key_that_stands_with_it() -> None:

@@ -1,5 +1,6 @@
 import base64
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OWNER_LABEL
 from dpunetop.domain.ovnkube.copies import AUTHORITY, CERTIFICATE, SOURCES
-from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, plan_tenant_objects
+from dpunetop.domain.ovnkube.copying import CopiedObject, TenantObjectsView, ends_of, plan_tenant_objects
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Plan
 from support.objects import config
 from support.pki import pair
@@ -30,7 +31,12 @@ SEEN: dict[str, dict[str, Any]] = {
     "ovnkube-config": {"metadata": {"name": "ovnkube-config"}, "data": {"ovnkube.conf": "[default]\nmtu=1400\n"}},
 }
 VIEW = TenantObjectsView(
-    parse_config(config()), OWNER, tuple(CopiedObject(source, SEEN[source.name], None) for source in SOURCES), None, "m"
+    parse_config(config()),
+    OWNER,
+    tuple(CopiedObject(source, SEEN[source.name], None) for source in SOURCES),
+    None,
+    "m",
+    datetime(2026, 6, 1, tzinfo=UTC),
 )
 
 
@@ -96,3 +102,43 @@ def test_a_copy_that_cannot_become_what_it_should_be_makes_way(live: dict[str, A
     plan = plan_tenant_objects(with_pair(CopiedObject(CERTIFICATE, SEEN["ovn-cert"], live)))
     assert [step.live for step in plan.steps if isinstance(step, Delete)] == [live]
     assert written(plan) == ["ovn-ca", "ovnkube-config"]
+
+
+ENDS = datetime(2027, 1, 1, tzinfo=UTC)
+"""Of the certificate, and of its authority."""
+
+
+@pytest.mark.parametrize(
+    ("now", "expected", "again"),
+    [
+        (ENDS - timedelta(days=8), ("True", "Synced"), timedelta(hours=6)),
+        (ENDS - timedelta(days=7, minutes=5), ("True", "Synced"), timedelta(minutes=5)),
+        (ENDS - timedelta(days=6), ("True", "CertificateExpiresSoon"), timedelta(hours=6)),
+        (ENDS - timedelta(minutes=1), ("True", "CertificateExpiresSoon"), timedelta(minutes=1)),
+        (ENDS, ("False", "CertificateExpired"), None),
+    ],
+)
+def test_a_certificate_that_the_tenant_does_not_renew_is_told_seven_days_before_its_end(
+    now: datetime, expected: tuple[str, str], again: timedelta | None
+) -> None:
+    plan = plan_tenant_objects(replace(VIEW, now=now))
+    assert said(plan) == expected
+    assert plan.requeue_after_seconds == (None if again is None else again.total_seconds() + 1.0)
+    assert written(plan) == ["ovn-cert", "ovn-ca", "ovnkube-config"]
+
+
+def test_the_object_is_named_and_when_it_ends() -> None:
+    plan = plan_tenant_objects(replace(VIEW, now=ENDS))
+    (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
+    assert "the tenant's Secret ovn-cert ended at 2027-01-01T00:00:00Z" in status.conditions[0].message
+
+
+def test_an_old_authority_beside_a_new_one_is_no_alarm() -> None:
+    bundle = pair("old", 10).cert.decode() + pair().cert.decode()
+    seen = {"metadata": {"name": "ovn-ca"}, "data": {"ca-bundle.crt": bundle}}
+    assert said(plan_tenant_objects(with_pair(CopiedObject(AUTHORITY, seen, None)))) == ("True", "Synced")
+
+
+def test_of_a_copy_that_the_tenant_shows_no_more_its_end_stays_known() -> None:
+    kept = CopiedObject(CERTIFICATE, None, copy("ovn-cert", **{k: SEEN["ovn-cert"][k] for k in ("type", "data")}))
+    assert ends_of(with_pair(kept)) == {"ovn-cert": ENDS, "ovn-ca": ENDS}

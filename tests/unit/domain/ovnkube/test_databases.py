@@ -112,7 +112,7 @@ STEADY = {
 
 
 @pytest.mark.parametrize("pods", STEADY.values(), ids=STEADY.keys())
-def test_a_master_that_comes_back_changes_nothing(pods: list[dict[str, Any]]) -> None:
+def test_a_master_that_returns_causes_no_rollout(pods: list[dict[str, Any]]) -> None:
     assert databases(pods, NAMESPACE, LAST) == LAST
 
 

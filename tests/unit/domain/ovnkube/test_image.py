@@ -83,7 +83,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-def test_what_could_be_read_in_two_ways_is_no_reference(text: str) -> None:
+def test_an_ambiguous_image_reference_is_refused(text: str) -> None:
     assert parse_reference(text) is None
 
 
@@ -147,7 +147,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("view", "expected"), CASES.values(), ids=CASES.keys())
-def test_the_first_who_names_an_image_is_heard(view: ImageView, expected: tuple[str, ImageSource]) -> None:
+def test_the_first_source_of_an_image_wins(view: ImageView, expected: tuple[str, ImageSource]) -> None:
     assert choose_image(view) == ChosenImage(*expected)
 
 

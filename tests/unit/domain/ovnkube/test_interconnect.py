@@ -15,13 +15,15 @@ from dpunetop.base import jsonio
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.ovnkube.central import CentralInput, ContentHashes, central_daemonset
 from dpunetop.domain.ovnkube.databases import DatabaseList, databases
+from dpunetop.domain.ovnkube.deployed import deployed_arguments
 from dpunetop.domain.ovnkube.interconnect import (
     InterconnectHashes,
     InterconnectInput,
     credential_digest,
     interconnect_daemonset,
 )
-from dpunetop.domain.ovnkube.settings import NodeSettings, SettingsView, deployed_arguments, read_settings
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
+from dpunetop.domain.ovnkube.settingsreader import NodeSettings
 from dpunetop.domain.ovnkube.topology import Topology, running_topology
 from support.tenants import openshift, upstream
 

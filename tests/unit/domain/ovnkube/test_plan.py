@@ -5,14 +5,15 @@ from typing import Any
 import pytest
 
 from dpunetop.app.assets import interconnect_scripts, ovnkube_scripts
-from dpunetop.domain.clusterconfig.grants import Claim, Grant, Rights, Tie
+from dpunetop.domain.clusterconfig.grants import Claim, ClaimStrength, Grant, Rights
 from dpunetop.domain.clusterconfig.ownership import Owner
 from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.names import OVN_CA, OVN_CERT, OVNKUBE_CONFIG, OWNER_LABEL, TENANT_CREDENTIAL
 from dpunetop.domain.ovnkube.central import deployed_databases
 from dpunetop.domain.ovnkube.image import AllowedImages
-from dpunetop.domain.ovnkube.plan import InfraObjects, OvnKubeView, PodScripts, TenantSigns, plan_ovnkube
+from dpunetop.domain.ovnkube.plan import plan_ovnkube
 from dpunetop.domain.ovnkube.topology import Settled, Topology
+from dpunetop.domain.ovnkube.view import InfraObjects, OvnKubeView, PodScripts, TenantSigns
 from dpunetop.domain.pairing.pairing import Claims
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Apply, ApplyStatus, Delete, Fence, Plan
@@ -63,7 +64,7 @@ CENTRAL = TenantSigns(
     chart_config_map=None,
     cluster_version=None,
 )
-STAGE = InfraObjects(
+INFRA_OBJECTS = InfraObjects(
     service_account=None,
     daemonset=None,
     entries=None,
@@ -81,7 +82,7 @@ VIEW = OvnKubeView(
     tenant_namespace="openshift-ovn-kubernetes",
     tenant=CENTRAL,
     blind="",
-    stage=STAGE,
+    infra=INFRA_OBJECTS,
     claimed=Claims(),
     environment_image=None,
     settled=Settled(Topology.CENTRAL),
@@ -92,8 +93,8 @@ VIEW = OvnKubeView(
 )
 
 
-def at(**stage: Any) -> OvnKubeView:
-    return replace(VIEW, stage=replace(STAGE, **stage))
+def at(**infra: Any) -> OvnKubeView:
+    return replace(VIEW, infra=replace(INFRA_OBJECTS, **infra))
 
 
 def written(plan: Plan) -> list[str]:
@@ -151,9 +152,9 @@ def interconnect(subnets: str = "10.128.0.0/14/23", **tenant: Any) -> OvnKubeVie
         cluster_version=cluster_version("4.21.0"),
         **tenant,
     )
-    mounted = {name: STAGE.mounted[name] for name in (OVNKUBE_CONFIG, TENANT_CREDENTIAL)}
-    stage = replace(STAGE, mounted=mounted)
-    return replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), stage=stage)
+    mounted = {name: INFRA_OBJECTS.mounted[name] for name in (OVNKUBE_CONFIG, TENANT_CREDENTIAL)}
+    infra = replace(INFRA_OBJECTS, mounted=mounted)
+    return replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), infra=infra)
 
 
 def test_entries_are_written_only_over_the_state_that_they_were_decided_on() -> None:
@@ -172,7 +173,7 @@ HELD = {
         "VersionNotSupported",
     ),
     "interconnect with IPv6": (interconnect("10.128.0.0/14/23,fd01::/48/64"), "IPv6NotSupported"),
-    "a copy is not there yet": (at(mounted={**STAGE.mounted, OVN_CA: None}), "WaitingForTenantObjects"),
+    "a copy is not there yet": (at(mounted={**INFRA_OBJECTS.mounted, OVN_CA: None}), "WaitingForTenantObjects"),
     "no masters": (replace(VIEW, tenant=replace(CENTRAL, masters=())), "NoMasters"),
     "masters without address": (replace(VIEW, tenant=replace(CENTRAL, masters=(master(""),))), "NoMasterAddress"),
     "no image": (replace(VIEW, config=parse_config(config())), "NoImage"),
@@ -180,7 +181,7 @@ HELD = {
     "no selector": (replace(VIEW, config=parse_config(config(nodeSelector=None))), "NodeSelectorMissing"),
     "a DaemonSet of somebody else": (at(daemonset={"metadata": {"name": "ovnkube-node"}}), "NotOurs"),
     "a ServiceAccount of somebody else": (at(service_account={"metadata": {"name": "sa"}}), "NotOurs"),
-    "a copy of somebody else": (at(mounted={**STAGE.mounted, OVN_CA: {"metadata": {"name": "a"}}}), "NotOurs"),
+    "a copy of somebody else": (at(mounted={**INFRA_OBJECTS.mounted, OVN_CA: {"metadata": {"name": "a"}}}), "NotOurs"),
 }
 
 
@@ -193,14 +194,16 @@ def test_nothing_is_written_and_a_reason_is_given(view: OvnKubeView, reason: str
 
 def test_masters_that_vanish_leave_the_last_good_list() -> None:
     live = rolled_out()
-    plan = plan_ovnkube(replace(VIEW, tenant=replace(CENTRAL, masters=()), stage=replace(STAGE, daemonset=live)))
+    plan = plan_ovnkube(
+        replace(VIEW, tenant=replace(CENTRAL, masters=()), infra=replace(INFRA_OBJECTS, daemonset=live))
+    )
     (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
     assert deployed_databases(desired) == deployed_databases(live)
 
 
 def test_a_new_master_reaches_the_pods() -> None:
     both = replace(CENTRAL, masters=(master("10.0.0.2"), master("10.0.0.1")))
-    plan = plan_ovnkube(replace(VIEW, tenant=both, stage=replace(STAGE, daemonset=rolled_out())))
+    plan = plan_ovnkube(replace(VIEW, tenant=both, infra=replace(INFRA_OBJECTS, daemonset=rolled_out())))
     (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
     found = deployed_databases(desired)
     assert found is not None
@@ -213,7 +216,7 @@ def test_an_entry_waits_until_the_host_configuration_has_arrived() -> None:
     assert said(plan) == ("False", "HostNotConfigured")
 
 
-def test_without_machine_configs_in_infra_nobody_waits_for_them() -> None:
+def test_without_machine_configs_in_infra_no_entry_waits_for_them() -> None:
     plan = plan_ovnkube(at(nodes=(node("bf2-1"),), has_machine_configs=False, pool=None))
     assert said(plan) == ("False", "ProtectionPending")
 
@@ -241,10 +244,10 @@ def settled(*pods: dict[str, Any], entries: dict[str, Any] = WITH_ENTRY) -> OvnK
 def served_with(others: Iterable[str] = (), /, **data: str) -> OvnKubeView:
     """`bf2-1` serves; `others` are Nodes that the selector does not pick, `data` is what else people wrote."""
     view = settled(pod())
-    assert view.stage.overrides is not None
-    overrides = {**view.stage.overrides, "data": {**view.stage.overrides["data"], **data}}
+    assert view.infra.overrides is not None
+    overrides = {**view.infra.overrides, "data": {**view.infra.overrides["data"], **data}}
     unpicked = tuple({"metadata": {"name": name, "labels": {}}} for name in others)
-    return replace(view, stage=replace(view.stage, overrides=overrides, nodes=(*view.stage.nodes, *unpicked)))
+    return replace(view, infra=replace(view.infra, overrides=overrides, nodes=(*view.infra.nodes, *unpicked)))
 
 
 def paired_node(name: str, host: str) -> dict[str, Any]:
@@ -384,7 +387,7 @@ def affinity(plan: Plan) -> Any:
 
 
 def test_no_daemonset_is_made_while_the_selector_picks_what_is_not_granted() -> None:
-    plan = plan_ovnkube(replace(VIEW, stage=replace(STAGE, nodes=(*STAGE.nodes, OTHER))))
+    plan = plan_ovnkube(replace(VIEW, infra=replace(INFRA_OBJECTS, nodes=(*INFRA_OBJECTS.nodes, OTHER))))
     assert written(plan) == []
     assert said(plan) == ("False", "NodeNotGranted")
 
@@ -397,7 +400,7 @@ def test_a_daemonset_that_is_there_stays_up_to_date_and_off_what_is_not_granted(
 
 
 def test_a_pod_stays_on_a_dpu_that_lost_its_grant_as_long_as_it_serves() -> None:
-    claims = {"bf2-1": (Claim(OWNER.hash, "us", Tie.SERVES, ("", "", "")),)}
+    claims = {"bf2-1": (Claim(OWNER.hash, "us", ClaimStrength.SERVES, ("", "", "")),)}
     rights = replace(UNGRANTED, owner=OWNER.hash, claims=claims)
     [term] = affinity(plan_ovnkube(replace(settled(pod()), rights=rights)))
     assert "matchFields" not in term
@@ -434,8 +437,8 @@ def test_an_upstream_tenant_says_its_networks_in_the_config_map_of_its_chart() -
         config_map=view.config_map,
         chart_config_map=view.chart_config_map,
     )
-    stage = replace(STAGE, mounted={TENANT_CREDENTIAL: STAGE.mounted[TENANT_CREDENTIAL]})
-    given = replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), stage=stage)
+    infra = replace(INFRA_OBJECTS, mounted={TENANT_CREDENTIAL: INFRA_OBJECTS.mounted[TENANT_CREDENTIAL]})
+    given = replace(VIEW, tenant=signs, settled=Settled(Topology.INTERCONNECT), infra=infra)
     plan = plan_ovnkube(replace(given, tenant_namespace="ovn-kubernetes", environment_image="quay.example/ovn:1"))
     assert said(plan, "FeatureParity") == ("True", "Followed")
     (desired,) = [s.desired for s in plan.steps if isinstance(s, Apply) and s.desired["kind"] == "DaemonSet"]
@@ -450,7 +453,7 @@ def with_containers(live: Obj | None, *more: str) -> Obj:
     return live
 
 
-def test_what_a_central_tenant_says_and_nobody_knows_is_named() -> None:
+def test_an_unknown_setting_of_a_central_tenant_is_named() -> None:
     config_map = {"data": {"ovnkube.conf": "[default]\nmtu=1400\n[next]\nkey=1\n"}}
     plan = plan_ovnkube(replace(VIEW, tenant=replace(CENTRAL, config_map=config_map)))
     assert said(plan, "FeatureParity") == ("Unknown", "FeatureParityUnknown")
@@ -484,10 +487,10 @@ def kept_template(view: OvnKubeView) -> str:
 
 
 def remembering(view: OvnKubeView, template: str) -> OvnKubeView:
-    live = view.stage.daemonset
+    live = view.infra.daemonset
     assert live is not None
     metadata = {**live["metadata"], "annotations": {"dpu.openshift.io/proven-template": template}}
-    return replace(view, stage=replace(view.stage, daemonset={**live, "metadata": metadata}))
+    return replace(view, infra=replace(view.infra, daemonset={**live, "metadata": metadata}))
 
 
 NEWEST = rolled_out()["spec"]["template"]["metadata"]["annotations"]["dpu.openshift.io/template-hash"]
@@ -517,7 +520,7 @@ def test_the_template_that_is_replaced_is_remembered_with_the_write_that_replace
 
 def with_refusals(view: OvnKubeView, note: str) -> OvnKubeView:
     events = ({"reason": "FailedCreate", "note": note, "eventTime": "2026-01-01T00:00:00.000000Z"},)
-    return replace(view, stage=replace(view.stage, refusals=events))
+    return replace(view, infra=replace(view.infra, refusals=events))
 
 
 def message_of(plan: Plan, type_: str) -> str:
@@ -546,7 +549,7 @@ def test_a_pod_without_its_image_is_told_with_its_host() -> None:
 
 
 def test_an_entry_for_a_dpu_that_infra_does_not_have_is_told_and_not_taken_for_one_on_its_way() -> None:
-    view = replace(VIEW, stage=replace(VIEW.stage, nodes=()))
+    view = replace(VIEW, infra=replace(VIEW.infra, nodes=()))
     plan = plan_ovnkube(view)
     assert said(plan, "OvnKubeReady") == ("False", "DpuAbsent")
     assert "infra has no Node of that name" in message_of(plan, "OvnKubeReady")

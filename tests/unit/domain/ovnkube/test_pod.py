@@ -43,7 +43,7 @@ def test_a_pod_of_another_template_is_not_of_the_newest(changed: Shape) -> None:
     assert not has_newest_template(daemonset(changed), pod_of(daemonset(SHAPE)))
 
 
-def test_a_pod_or_a_daemonset_that_somebody_else_made_has_no_template_of_ours() -> None:
+def test_a_pod_or_a_daemonset_of_another_owner_has_no_template_of_ours() -> None:
     foreign: dict[str, Any] = {"spec": {"template": {"metadata": {}}}}
     assert not has_newest_template(daemonset(SHAPE), {"metadata": {}})
     assert not has_newest_template(foreign, {"metadata": {}})

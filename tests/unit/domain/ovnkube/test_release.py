@@ -67,7 +67,7 @@ IMAGES: dict[str, tuple[str | None, list[Any], Release | None]] = {
 
 
 @pytest.mark.parametrize(("image", "daemonsets", "expected"), IMAGES.values(), ids=IMAGES.keys())
-def test_the_release_of_an_image_is_that_of_whoever_runs_the_very_same(
+def test_the_release_of_an_image_is_that_of_the_daemonset_with_the_same_image(
     image: str | None, daemonsets: list[Any], expected: Release | None
 ) -> None:
     assert release_of_image(image, daemonsets) == expected

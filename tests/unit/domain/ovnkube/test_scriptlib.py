@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.ovnkube.scriptlib import Said, read_library
-from dpunetop.domain.ovnkube.settingstable.rows import Handed, Row, rows, switches
+from dpunetop.domain.ovnkube.settingstable.rows import AsOption, Row, rows, switches
 
 SUBNET = re.compile(r"[0-9.]{7,15}/[0-9]{1,2}")
 FORMS = {"enable-a": None, "enable-b": None, "join": SUBNET, "rate": re.compile(r"[0-9]{1,4}")}
 OPTIONS = rows(
     switches("enable-a", "enable-b"),
-    *(Row(name, Handed((name,), form)) for name, form in FORMS.items() if form is not None),
+    *(Row(name, AsOption((name,), form)) for name, form in FORMS.items() if form is not None),
 )
 
 
@@ -141,6 +141,6 @@ def test_whatever_the_text_only_forms_come_out(lines: list[str], tail: str) -> N
 )
 def test_the_time_it_takes_grows_with_the_text_alone(line: str) -> None:
     text = (line + "\n") * (128 * 1024 // (len(line) + 1))
-    began = time.process_time()
+    began = time.thread_time()
     read(text)
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 2

@@ -9,19 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpunetop.domain.ovnkube.deployed import Deployed, Renewal, deployed_renewal, is_without_leases
 from dpunetop.domain.ovnkube.release import Flavour, Release
-from dpunetop.domain.ovnkube.settings import (
-    Audit,
-    Deployed,
-    NodeSettings,
-    Renewal,
-    SettingsReading,
-    SettingsView,
-    conf_parity,
-    deployed_renewal,
-    is_without_leases,
-    read_settings,
-)
+from dpunetop.domain.ovnkube.settings import SettingsView, conf_parity, read_settings
+from dpunetop.domain.ovnkube.settingsreader import Audit, NodeSettings, SettingsReading
 from support.tenants import CONF, OF_CHART, openshift, upstream, workload
 
 SAFE = re.compile(r"--[a-z0-9-]+(=[A-Za-z0-9:./,-]+)?")
@@ -405,7 +396,7 @@ def test_what_a_dpu_may_do_is_handed_on(view: SettingsView, expected: dict[str, 
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_order_of_anything_in_the_tenant_rolls_nobody(seed: int) -> None:
+def test_the_order_of_anything_in_the_tenant_restarts_no_pod(seed: int) -> None:
     random = Random(seed)
     for view in (openshift((4, 22)), upstream()):
         for daemonset in (view.node_daemonset, view.host_daemonset):
@@ -433,7 +424,7 @@ def test_a_setting_that_comes_from_where_it_is_not_read_is_missing(source: dict[
     assert f"{name}, which comes from where it is not read" in read_settings(view).parity[0].message
 
 
-def test_what_only_a_host_can_do_is_handed_on_by_nobody() -> None:
+def test_a_setting_that_only_a_host_can_follow_is_never_an_option_of_a_dpu() -> None:
     for view in (upstream(), *(openshift((4, minor)) for minor in (20, 21, 22, 23))):
         assert {"egressip-node-healthcheck-port", "healthz-bind-address", "gateway-mode"}.isdisjoint(options(view))
 

@@ -9,7 +9,14 @@ import pytest
 
 from dpunetop.domain.ovnkube.settingstable import openshift, upstream
 from dpunetop.domain.ovnkube.settingstable.conf import OVNKUBE_CONF, option_of
-from dpunetop.domain.ovnkube.settingstable.rows import Kept, NotFollowed, NotForDpu, RefusesTenant, Rows, expected
+from dpunetop.domain.ovnkube.settingstable.rows import (
+    InConfigFile,
+    NotFollowed,
+    NotForDpu,
+    RefusesTenant,
+    Rows,
+    expected,
+)
 
 DATA = Path(__file__).parents[3] / "data" / "settings"
 NEWEST = (90, 0)
@@ -151,5 +158,5 @@ def test_what_a_file_keeps_is_known_as_an_option_too() -> None:
     assert option_of("default/mtu") == "mtu"
     assert option_of("kubernetes/service-cidrs") == "k8s-service-cidrs"
     assert option_of("clustermanager/v4-transit-subnet") == "cluster-manager-v4-transit-subnet"
-    kept = [name for name, row in OVNKUBE_CONF.items() if isinstance(row.verdict, Kept)]
+    kept = [name for name, row in OVNKUBE_CONF.items() if isinstance(row.verdict, InConfigFile)]
     assert len({option_of(name) for name in kept}) == len(kept)

@@ -132,7 +132,7 @@ def test_a_change_is_made_once_it_has_been_seen_for_a_minute() -> None:
     ],
     ids=["blind", "partly read", "signs of both", "unconfirmed", "as before"],
 )
-def test_a_look_that_shows_less_begins_the_minute_anew(between: Any) -> None:
+def test_a_look_that_shows_less_restarts_the_minute(between: Any) -> None:
     written = looks((0, FROM_4_15), (50, between), (61, FROM_4_15), (120, FROM_4_15), (121, FROM_4_15))
     assert Topology.INTERCONNECT not in written[:4]
     assert written[4] is Topology.INTERCONNECT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.ovnkube.unready import Cause, HeldUp, held_up
+from dpunetop.domain.ovnkube.unready import Cause, WaitingContainer, held_up
 
 
 def pod(message: Any, where: str = "lastState", **members: Any) -> dict[str, Any]:
@@ -14,8 +14,8 @@ def pod(message: Any, where: str = "lastState", **members: Any) -> dict[str, Any
     return {"metadata": {"name": "ovnkube-node-x"}, "status": {"containerStatuses": [{"name": "nbdb"}, status]}}
 
 
-def held(cause: Cause, *options: str) -> HeldUp:
-    return HeldUp(cause, "ovnkube-node-x", "ovnkube-controller", options)
+def held(cause: Cause, *options: str) -> WaitingContainer:
+    return WaitingContainer(cause, "ovnkube-node-x", "ovnkube-controller", options)
 
 
 UNDERSTOOD = {
@@ -32,7 +32,7 @@ UNDERSTOOD = {
 
 
 @pytest.mark.parametrize(("given", "expected"), UNDERSTOOD.values(), ids=UNDERSTOOD)
-def test_a_message_of_ours_is_understood(given: dict[str, Any], expected: HeldUp) -> None:
+def test_a_message_of_ours_is_understood(given: dict[str, Any], expected: WaitingContainer) -> None:
     assert held_up(given) == expected
 
 

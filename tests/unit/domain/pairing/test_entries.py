@@ -145,13 +145,13 @@ def test_an_idle_pod_is_known_until_another_one_has_followed_it() -> None:
     assert render_idle_pods({}) is None
 
 
-def test_an_entry_that_somebody_has_written_over_shows() -> None:
+def test_an_entry_that_another_client_overwrote_shows() -> None:
     assert overwritten(live({"a": "x", "b": "y"}, owned="a")) == {"b"}
     assert overwritten(live({"a": "x"}, by="kubectl-edit")) == {"a"}
     assert overwritten(None) == frozenset()
 
 
-def test_the_config_map_is_made_without_entries_and_knows_whom_it_found() -> None:
+def test_the_config_map_is_created_without_entries_and_records_the_pods_that_run() -> None:
     made = entries_config_map("ns", None, [pod("a", "2"), pod("b", "1")], OWNER, MANAGER)
     assert "data" not in made
     assert unsure_pods(made) == {"1", "2"}
@@ -195,7 +195,7 @@ def test_a_pod_that_says_nothing_runs_on_no_node() -> None:
 @pytest.mark.parametrize(
     "fields", [None, [], [{"manager": MANAGER}], [{"manager": MANAGER, "fieldsV1": {"f:data": None}}]]
 )
-def test_an_entry_that_no_field_of_ours_names_is_somebody_elses(fields: Any) -> None:
+def test_an_entry_that_our_field_manager_does_not_own_is_another_clients(fields: Any) -> None:
     there = live({"a": "x"})
     there["metadata"]["managedFields"] = fields
     assert overwritten(there) == {"a"}

@@ -140,7 +140,7 @@ def test_a_bad_entry_leaves_the_others_alone() -> None:
 NOBODY = ["_master", "_global", "_control-plane", "..", "Bf2-1", "README.md", "a_b", "-a", "a.", "n" * 254]
 
 
-def test_keys_that_no_node_can_have_as_its_name_are_nobodys() -> None:
+def test_keys_that_no_node_can_have_as_its_name_are_ignored_and_named() -> None:
     """`_master` is read by OpenShift's own pods from a ConfigMap of this name: ovn-kubernetes' and node-identity's.
 
     Source: cluster-network-operator, bindata/network/ovn-kubernetes and README.md.

@@ -24,7 +24,7 @@ NAMES: dict[str, tuple[str, list[str], str]] = {
 
 
 @pytest.mark.parametrize(("name", "known", "words"), NAMES.values(), ids=NAMES.keys())
-def test_what_a_person_may_have_meant(name: str, known: list[str], words: str) -> None:
+def test_the_name_closest_to_a_typo_is_suggested(name: str, known: list[str], words: str) -> None:
     assert did_you_mean(name, known) == words
 
 

@@ -130,7 +130,7 @@ def test_a_dpu_that_does_not_serve_is_paired_where_what_is_said_makes_sense(
     assert pair_up(said) == {"d": Pair("d", host, text(host) if host else "", server, problem)}
 
 
-def test_the_annotation_of_a_node_that_is_not_picked_takes_a_host_from_nobody() -> None:
+def test_the_annotation_of_a_node_that_is_not_picked_takes_a_host_from_no_dpu() -> None:
     found = pair_up(view(annotations={"a": "x", "d": "x"}, dropped="a"))
     assert {dpu: pair.host for dpu, pair in found.items()} == {"a": None, "d": "x"}
 
@@ -332,7 +332,7 @@ def test_a_host_passes_on_to_the_dpu_with_an_entry_from_one_that(said: PairingVi
         assert (pairs["b"].server, pairs["b"].text) == ("a", "")
 
 
-def test_whom_a_host_passes_on_to_is_told_by_the_names_of_both() -> None:
+def test_a_host_that_passes_on_is_reported_with_the_names_of_both_dpus() -> None:
     found = pair_up(view(AT_B, {"a": "x"}, entries=ONE, serves=GUARDED))["a"].problem
     assert found == f"a: annotation {NOTE} names x, which env-overrides gives to b: b serves it once that is drained"
 

@@ -19,14 +19,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpunetop.domain.tenant.kubeconfig import (
-    KubeconfigRejected,
-    Rejection,
-    TenantKubeconfig,
-    parse_kubeconfig,
-    parse_secret,
-    render_kubeconfig,
-)
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, parse_secret
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, Rejection, TenantKubeconfig, render_kubeconfig
 from support.pki import pair
 
 TOKEN = "eyJhbGciOiJub25lIn0.canary-0123456789.c2lnbmF0dXJl"

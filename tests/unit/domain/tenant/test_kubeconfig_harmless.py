@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from dpunetop.domain.tenant.kubeconfig import KubeconfigRejected, TenantKubeconfig, parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, TenantKubeconfig
 from support.toolkubeconfigs import (
     CA,
     CA_PEM,

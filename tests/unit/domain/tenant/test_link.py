@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.types import parse_config
+from dpunetop.domain.clusterconfig.types import Proven, parse_config
 from dpunetop.domain.names import OWNER_LABEL, TENANT_CREDENTIAL_KEY
-from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, render_kubeconfig
+from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import fingerprint, render_kubeconfig
 from dpunetop.domain.tenant.link import (
     KubeconfigChoice,
     Linked,
     LinkView,
-    Proven,
     TenantDenied,
     TenantUnanswered,
     WrongCluster,
@@ -32,6 +32,7 @@ from support.objects import config
 
 OWNER = Owner(config(), "0123")
 GOOD = good_kubeconfig()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MODEL = parse_kubeconfig(GOOD)
 
 
@@ -50,7 +51,7 @@ def view(
     stored: dict[str, Any] | None = None,
     **spec: Any,
 ) -> LinkView:
-    return LinkView(parse_config(config(**spec)), OWNER, choice, attempt, kept, stored, "dpunetop-tenantlink")
+    return LinkView(parse_config(config(**spec)), OWNER, choice, attempt, kept, stored, "dpunetop-tenantlink", NOW)
 
 
 def said(plan: Plan) -> dict[str, Any]:
@@ -113,8 +114,8 @@ def test_which_cluster_may_be_the_tenant(
 
 GOOD_CHOICE = KubeconfigChoice(MODEL, None)
 LINKS = {   # attempt, kept -> CredentialsValid, TenantReachable, seconds to the next try
-    "linked": (Linked("t1", None), None, ("True", "Verified"), ("True", "Reachable"), None),
-    "linked, silent": (Linked("t1", "Timeout"), None, ("True", "Verified"), ("False", "Unreachable"), None),
+    "linked": (Linked("t1", None), None, ("True", "Verified"), ("True", "Reachable"), 21601.0),
+    "linked, silent": (Linked("t1", "Timeout"), None, ("True", "Verified"), ("False", "Unreachable"), 21601.0),
     "refused": (TenantUnanswered("Refused", "m"), None, ("Unknown", "NotVerified"), ("False", "Refused"), 3.0),
     "refused, old link kept": (
         TenantUnanswered("Refused", "m"), Linked("t1", None), ("Unknown", "NotVerified"), ("True", "Reachable"), 3.0,
@@ -183,7 +184,7 @@ def test_the_authority_of_the_tenant_is_remembered_and_a_namesake_behind_another
     (message,) = [each.message for each in status.conditions if each.type == "TenantReachable"]
     assert message.startswith("the cluster of DpuClusterConfig b/c gives the same UID behind another authority")
     obj = {**config(), "status": {"tenantUID": "t1", "tenantRoot": "r1"}}
-    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m")
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m", NOW)
     (status,) = [step for step in plan_link(silent).steps if isinstance(step, ApplyStatus)]
     assert status.members == {"tenantUID": "t1", "tenantRoot": "r1"}
 
@@ -199,7 +200,7 @@ def test_the_identity_of_the_tenant_is_remembered_and_stays_while_it_is_silent()
     linked = plan_link(view(GOOD_CHOICE, Linked("t1", None)))
     assert [step.members for step in linked.steps if isinstance(step, ApplyStatus)] == [{"tenantUID": "t1"}]
     obj = {**config(), "status": {"tenantUID": "t1"}}
-    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m")
+    silent = LinkView(parse_config(obj), OWNER, GOOD_CHOICE, TenantUnanswered("Timeout", "m"), None, None, "m", NOW)
     assert [s.members for s in plan_link(silent).steps if isinstance(s, ApplyStatus)] == [{"tenantUID": "t1"}]
 
 
@@ -234,7 +235,6 @@ def jwt(**claims: int | str) -> str:
     return f"{part({'alg': 'none'})}.{part(claims)}.sig"
 
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 YEAR, HOUR = 365 * 86_400, 3600
 
 
@@ -260,7 +260,7 @@ def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(
     at = NOW.timestamp()
     token = jwt(iat=int(at + begins), exp=int(at + ends))
     model = parse_kubeconfig(good_kubeconfig(token=token))
-    given = replace(view(KubeconfigChoice(model, None), Linked("t1", None)), now=NOW)
+    given = view(KubeconfigChoice(model, None), Linked("t1", None))
     plan = plan_link(given)
     assert said(plan)["CredentialsValid"] == (status, reason)
     assert message_of(plan).startswith("the kubeconfig of Secret tenant-cluster-1-kubeconf ")
@@ -274,20 +274,26 @@ NO_END = ("opaque", "a.b", "a.b.c", f"a.{'x' * 20_000}.c", jwt(exp="soon"), jwt(
 @pytest.mark.parametrize("token", NO_END)
 def test_a_token_that_says_no_end_is_accepted_and_that_is_told(token: str) -> None:
     model = parse_kubeconfig(good_kubeconfig(token=token))
-    plan = plan_link(replace(view(KubeconfigChoice(model, None), Linked("t1", None)), now=NOW))
+    plan = plan_link(view(KubeconfigChoice(model, None), Linked("t1", None)))
     assert said(plan)["CredentialsValid"] == ("True", "Verified")
     assert "does not say until when" in message_of(plan)
 
 
-@pytest.mark.parametrize("has_fallback", [False, True])
+KEPT = {
+    "none": (None, False),
+    "of the same kubeconfig": (Linked("t1", None, fingerprint=fingerprint(MODEL)), False),
+    "of another": (Linked("t1", None, fingerprint="other"), True),
+}
+
+
+@pytest.mark.parametrize(("kept", "has_fallback"), KEPT.values(), ids=KEPT)
 @pytest.mark.parametrize(
     "attempt", [TenantDenied("Unauthorized", "m"), TenantUnanswered("Timeout", "m"), WrongCluster("W", "m")]
 )
 def test_a_kubeconfig_that_does_not_serve_is_told_with_its_secret_and_what_stays_in_use(
-    attempt: TenantDenied | TenantUnanswered | WrongCluster, has_fallback: bool
+    attempt: TenantDenied | TenantUnanswered | WrongCluster, kept: Linked | None, has_fallback: bool
 ) -> None:
-    kept = Linked("t1", None) if has_fallback else None
-    message = message_of(plan_link(replace(view(GOOD_CHOICE, attempt, kept), has_fallback=has_fallback)))
+    message = message_of(plan_link(view(GOOD_CHOICE, attempt, kept)))
     assert "Secret tenant-cluster-1-kubeconf" in message
     assert message.endswith("The last good one stays in use") is has_fallback
 

@@ -32,6 +32,7 @@ from dpunetop.domain.tenant.visibility import (
 )
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.plan import ApplyStatus
+from support.clock import EPOCH
 from support.objects import config
 
 CONFIG = parse_config(config())
@@ -40,7 +41,7 @@ NO_CHOICE = KubeconfigChoice(None, None)
 
 def after(attempt: Attempt) -> Any:
     """The DpuClusterConfig with the conditions that the link writes about `attempt`."""
-    view = LinkView(CONFIG, Owner(CONFIG.live, "0123"), NO_CHOICE, attempt, None, None, "dpunetop-tenantlink")
+    view = LinkView(CONFIG, Owner(CONFIG.live, "0123"), NO_CHOICE, attempt, None, None, "dpunetop-tenantlink", EPOCH)
     (status,) = [step for step in plan_link(view).steps if isinstance(step, ApplyStatus)]
     conditions = [
         {"type": each.type, "status": each.status, "reason": each.reason, "message": each.message}

@@ -32,6 +32,7 @@ from support.scriptedsource import (
     modified,
     obj,
     pages,
+    until_ended,
 )
 from support.told import Told
 
@@ -80,8 +81,7 @@ class AtWork:
         self.workers.add(self.informer)
         self.workers.end()
         self.source.close_connections()
-        for thread in self.workers.alive():
-            thread.join(5)
+        until_ended(self.workers)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_handlers_hear_all_there_is_then_that_it_is_complete(at_work: Callable[[
 
 def test_a_late_handler_is_told_what_is_there_before_it_is_added(at_work: Callable[[Any], AtWork]) -> None:
     work = at_work(ScriptedSource(lists=[pages(10, [obj("a", 5)])])).start()
-    assert work.informer.wait_synced(work.stop, 5)
+    assert work.informer.wait_synced(work.stop, 60)
     told = Told()
     work.informer.add_handler(told.change, told.filled)
     assert (told.changes, told.synced) == ([Change(None, obj("a", 5))], 1)
@@ -152,11 +152,11 @@ def test_removing_waits_for_the_call_under_way(at_work: Callable[[Any], AtWork])
 
     def slow(_: Change) -> None:
         entered.set()
-        assert leave.wait(5)
+        assert leave.wait(60)
 
     remove = work.informer.add_handler(slow)
     work.start()
-    assert entered.wait(5)
+    assert entered.wait(60)
 
     def take_away() -> None:
         remove()
@@ -166,8 +166,8 @@ def test_removing_waits_for_the_call_under_way(at_work: Callable[[Any], AtWork])
     remover.start()
     assert not removed.wait(0.05)
     leave.set()
-    assert removed.wait(5)
-    remover.join(5)
+    assert removed.wait(60)
+    remover.join(60)
 
 
 def test_a_handler_may_remove_itself(at_work: Callable[[Any], AtWork]) -> None:
@@ -181,7 +181,7 @@ def test_a_handler_may_remove_itself(at_work: Callable[[Any], AtWork]) -> None:
 
     removal.append(work.informer.add_handler(once))
     work.start()
-    assert work.informer.wait_synced(work.stop, 5)
+    assert work.informer.wait_synced(work.stop, 60)
     assert told.names() == ["a"]
 
 
@@ -190,7 +190,7 @@ def test_two_threads_never_call_a_handler_at_once_and_lose_nothing(at_work: Call
     for number in range(50):
         source.put(f"early-{number}")
     work = at_work(source).start()
-    assert work.informer.wait_synced(work.stop, 5)
+    assert work.informer.wait_synced(work.stop, 60)
     source.until_open()
     told, inside = Told(), threading.Lock()
 
@@ -202,7 +202,7 @@ def test_two_threads_never_call_a_handler_at_once_and_lose_nothing(at_work: Call
     writer = threading.Thread(target=lambda: [source.put(f"late-{n}") for n in range(50)], name="writer")
     writer.start()
     work.informer.add_handler(exclusive)
-    writer.join(5)
+    writer.join(60)
     told.until(lambda t: len(t.changes) == 100)
     assert sorted(told.names()) == sorted([f"early-{n}" for n in range(50)] + [f"late-{n}" for n in range(50)])
 
@@ -299,13 +299,13 @@ def test_waiting_for_the_first_list_ends_with_the_stop_and_with_the_time(at_work
     waiter.start()
     work.clock.until_parked(1)
     waiting.set()
-    waiter.join(5)
+    waiter.join(60)
     assert not waiter.is_alive()
 
 
 def test_a_closed_informer_calls_nobody(at_work: Callable[[Any], AtWork]) -> None:
     work = at_work(ScriptedSource(lists=[pages(10, [obj("a", 5)])])).start()
-    assert work.informer.wait_synced(work.stop, 5)
+    assert work.informer.wait_synced(work.stop, 60)
     work.informer.close()
     told = Told()
     work.informer.add_handler(told.change, told.filled)

@@ -23,7 +23,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import WatchEvent
 from dpunetop.runtime.cache.change import Change
 from dpunetop.runtime.cache.history import History
-from dpunetop.runtime.cache.reflector import Action, AskVersion, Course, Follow, ReadPages, ReadStream, Rest
+from dpunetop.runtime.cache.listwatch import Action, ListPages, ListWatchState, Pause, ProbeVersion, Watch, WatchList
 from dpunetop.runtime.cache.store import Store
 from dpunetop.runtime.flowcontrol import Backoff
 from support.effort import times
@@ -99,7 +99,7 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.went_back: list[tuple[int, int]] = []
         self.should_report: list[tuple[int, int]] = []
         self.history = History()
-        self.course = Course(
+        self.state = ListWatchState(
             Selection(CONFIGMAPS, "ns"),
             self.store.writer,
             lambda o: o,
@@ -166,7 +166,7 @@ class ReflectorMachine(RuleBasedStateMachine):
     def another_finds_a_new_history(self, is_cut: bool, steps: int) -> None:
         self.history.turn(self.history.number)
         self.must_read = self.has_turned = True
-        assert self.course.reached is None
+        assert self.state.reached is None
         if is_cut and self.action is not None:
             self.fail(Unreachable(0, "Reset", "connections closed"))
         self.go_on(steps)
@@ -191,7 +191,7 @@ class ReflectorMachine(RuleBasedStateMachine):
                 self.fail(error)
         self.go_on(4)
 
-    @precondition(lambda self: self.sent and isinstance(self.action, ReadStream | Follow))
+    @precondition(lambda self: self.sent and isinstance(self.action, WatchList | Watch))
     @rule(data=st.data(), is_marked=st.booleans())
     def repeat(self, data: st.DataObject, is_marked: bool) -> None:
         """The last events of this connection once more, maybe behind a bookmark."""
@@ -203,7 +203,7 @@ class ReflectorMachine(RuleBasedStateMachine):
             if self.action is not None:
                 self.hand_over(event)
 
-    @precondition(lambda self: isinstance(self.action, ReadStream | Follow) and not self.is_blind)
+    @precondition(lambda self: isinstance(self.action, WatchList | Watch) and not self.is_blind)
     @rule()
     def mark(self) -> None:
         """A bookmark, be it before the first part of a stream is over."""
@@ -214,40 +214,40 @@ class ReflectorMachine(RuleBasedStateMachine):
             self.answer.append(bookmark(self.server.version))
         self.go_on(len(self.answer))
 
-    @precondition(lambda self: isinstance(self.action, ReadStream | Follow))
+    @precondition(lambda self: isinstance(self.action, WatchList | Watch))
     @rule(lasted=st.sampled_from([None, 0.0, 300.0]))
     def end_quietly(self, lasted: float | None) -> None:
         """By the server's time-out, or by our own when nothing comes."""
         if lasted is None or self.is_blind:
             self.fail(SILENCE)
         else:
-            self.must_ask = isinstance(self.action, Follow) or not self.is_initial
+            self.must_ask = isinstance(self.action, Watch) or not self.is_initial
             self.action = None
-            self.course.ended(lasted)
+            self.state.ended(lasted)
 
     # -- how it is carried out
 
     def ask(self) -> None:
-        action = self.course.next()
-        if isinstance(action, Rest):
+        action = self.state.next()
+        if isinstance(action, Pause):
             assert action.seconds >= 0.8
             self.failures = 0
             return
-        assert not self.must_read or isinstance(action, ReadStream | ReadPages)
+        assert not self.must_read or isinstance(action, WatchList | ListPages)
         self.has_turned = False
         self.action, self.answer, self.sent = action, deque(), []
         self.is_initial = self.is_blind = False
         match action:
-            case ReadPages():
+            case ListPages():
                 items = list(self.server.objects.values())
                 parts = [items[i : i + PAGE_SIZE] for i in range(0, len(items), PAGE_SIZE)] or [[]]
                 self.answer.extend(Page(part, str(self.server.version)) for part in parts)
                 self.listed_version, self.era_listed = self.server.version, self.server.era
-            case ReadStream():
+            case WatchList():
                 self.open_stream()
-            case AskVersion():
+            case ProbeVersion():
                 assert self.must_ask
-            case Follow(version):
+            case Watch(version):
                 assert not self.must_ask
                 self.position = int(version)
                 self.is_blind = self.era_followed != self.server.era
@@ -261,28 +261,28 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.position = self.server.version
 
     def deliver(self) -> None:
-        if isinstance(self.action, AskVersion):
+        if isinstance(self.action, ProbeVersion):
             self.tell_version()
             return
         self.refill()
         if self.answer:
             self.hand_over(self.answer.popleft())
-        elif isinstance(self.action, ReadPages):
+        elif isinstance(self.action, ListPages):
             self.action = None
-            before = self.course.resource_version
-            self.course.ended(0.1)
+            before = self.state.resource_version
+            self.state.ended(0.1)
             self.note_completion(before, self.listed_version)
 
     def tell_version(self) -> None:
         self.action, self.must_ask = None, False
         if self.server.version < self.seen:
             self.fell_to = self.server.version
-        self.course.answered(str(self.server.version))
-        assert (self.course.reached is None) == (self.fell_to is not None or self.must_read)
+        self.state.answered(str(self.server.version))
+        assert (self.state.reached is None) == (self.fell_to is not None or self.must_read)
 
     def refill(self) -> None:
         """Put what has happened since on its way; one who is too slow for the window is expired."""
-        if isinstance(self.action, ReadPages) or self.is_blind or self.is_expiring():
+        if isinstance(self.action, ListPages) or self.is_blind or self.is_expiring():
             return
         if self.position < self.server.oldest:
             self.answer.append(expired())
@@ -293,7 +293,7 @@ class ReflectorMachine(RuleBasedStateMachine):
             self.answer.append(bookmark(self.server.version, ends_initial=True))
 
     def has_more(self) -> bool:
-        is_listing = self.is_initial or isinstance(self.action, ReadPages)
+        is_listing = self.is_initial or isinstance(self.action, ListPages)
         return is_listing or bool(self.answer) or self.position < self.server.version
 
     def is_expiring(self) -> bool:
@@ -301,12 +301,12 @@ class ReflectorMachine(RuleBasedStateMachine):
         return isinstance(last, WatchEvent) and last.type == "ERROR"
 
     def hand_over(self, part: Page | WatchEvent) -> None:
-        before = self.course.resource_version
+        before = self.state.resource_version
         if isinstance(part, WatchEvent) and part.type in ("ADDED", "MODIFIED", "DELETED"):
             self.sent = [*self.sent, part][-10:]
             self.failures = 0
         try:
-            self.course.take(part)
+            self.state.take(part)
         except ApiError as error:
             self.fail(error)
             return
@@ -315,8 +315,8 @@ class ReflectorMachine(RuleBasedStateMachine):
 
     def note_completion(self, before: str, version: int) -> None:
         if before:
-            self.seen = max(int(self.course.resource_version), self.seen)
-        elif self.course.resource_version:
+            self.seen = max(int(self.state.resource_version), self.seen)
+        elif self.state.resource_version:
             is_found_by_itself = self.fell_to is None and version < self.seen
             self.must_read = self.has_turned and not is_found_by_itself
             if self.fell_to is not None or version < self.seen:
@@ -331,7 +331,7 @@ class ReflectorMachine(RuleBasedStateMachine):
         self.action = None
         self.failures = 0 if error is SILENCE else self.failures + 1
         assert self.failures <= 3, "the server is pressed"
-        self.course.failed(error)
+        self.state.failed(error)
 
     # -- what holds
 
@@ -369,7 +369,7 @@ class ReflectorMachine(RuleBasedStateMachine):
 
     @invariant()
     def who_has_received_everything_holds_what_the_server_holds(self) -> None:
-        is_open = isinstance(self.action, ReadStream | Follow) and not self.is_blind
+        is_open = isinstance(self.action, WatchList | Watch) and not self.is_blind
         if is_open and not self.has_more():
             assert {o["metadata"]["name"]: o for o in self.store.lister.list()} == self.server.objects
 
@@ -392,9 +392,9 @@ class ReflectorMachine(RuleBasedStateMachine):
             elif (
                 self.answer
                 or self.is_initial
-                or isinstance(self.action, AskVersion)
+                or isinstance(self.action, ProbeVersion)
                 or self.position < self.server.version
-                or isinstance(self.action, ReadPages)
+                or isinstance(self.action, ListPages)
             ):
                 self.deliver()
             else:

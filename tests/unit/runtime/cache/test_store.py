@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dpunetop.kube.meta import Obj, labels_of, name_of
-from dpunetop.runtime.cache.change import Change, Filled
-from dpunetop.runtime.cache.sharing import Commons
+from dpunetop.runtime.cache.change import Change, Synced
+from dpunetop.runtime.cache.interning import Interner
 from dpunetop.runtime.cache.store import Store
 from support.scriptedsource import obj
 
@@ -48,7 +48,7 @@ def test_a_feed_begins_with_what_is_there_and_goes_on_in_order() -> None:
     store.writer.drop(obj("a", 3, color="red"))
     assert list(feed) == [
         Change(None, obj("a", 1)),
-        Filled(),
+        Synced(),
         Change(obj("a", 1), obj("a", 2, color="red")),
         Change(obj("a", 3, color="red"), None),
     ]
@@ -69,7 +69,7 @@ def test_a_change_of_nothing_but_the_version_keeps_all_the_rest_as_it_is() -> No
 
 
 def test_what_is_put_has_in_common_with_others_what_it_can() -> None:
-    store = Store(share=Commons().share)
+    store = Store(share=Interner().share)
     for name in ("a", "b"):
         store.writer.put(obj(name, 1, spec={"x": [1]}))
     one, other = store.lister.list()

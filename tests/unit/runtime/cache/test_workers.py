@@ -8,8 +8,9 @@ import pytest
 
 from dpunetop.runtime.cache.workers import Workers
 from support.clock import FakeClock
+from support.scriptedsource import until_ended
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Shop:
@@ -67,9 +68,7 @@ class Shop:
     def end(self) -> None:
         self.let_go(*self.held)
         self.workers.end()
-        for thread in self.workers.alive():
-            thread.join(PATIENCE)
-        assert self.workers.alive() == []
+        until_ended(self.workers)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.kube.errors import Unreachable
-from dpunetop.runtime.client.body import MOST_FRAME_BYTES, Body, Chunked, Counted, Unframed
+from dpunetop.runtime.client.body import MOST_FRAME_BYTES, Body, ChunkedBody, CloseDelimitedBody, ContentLengthBody
 
 
 def chunked(*parts: bytes, end: bytes = b"\r\n", extension: bytes = b"", trailers: bytes = b"") -> bytes:
@@ -30,7 +30,7 @@ PARTS = st.lists(st.binary(min_size=1, max_size=40), max_size=6)
 def test_what_comes_in_chunks_is_the_same_however_it_is_cut(
     parts: list[bytes], pieces: list[int], end: bytes, extension: bytes
 ) -> None:
-    body = Chunked()
+    body = ChunkedBody()
     data = chunked(*parts, end=end, extension=extension, trailers=b"X-One: 1" + end)
     assert read(body, data, pieces) == b"".join(parts)
     assert body.is_complete
@@ -41,7 +41,7 @@ def test_the_end_of_the_connection_before_that_of_the_body_is_known_for_one(
     parts: list[bytes], pieces: list[int], data: st.DataObject
 ) -> None:
     whole = chunked(*parts)
-    body = Chunked()
+    body = ChunkedBody()
     content = read(body, whole[: data.draw(st.integers(0, len(whole) - 1))], pieces)
     assert b"".join(parts).startswith(content)
     assert (body.is_complete, body.may_end_here) == (False, False)
@@ -70,14 +70,14 @@ def test_the_end_of_the_connection_before_that_of_the_body_is_known_for_one(
 )
 @pytest.mark.parametrize("size", [1, 10**6])
 def test_what_is_no_chunk_is_a_bad_answer_and_nothing_is_hoarded(garbage: bytes, size: int) -> None:
-    body = Chunked()
+    body = ChunkedBody()
     with pytest.raises(Unreachable) as caught:
         read(body, garbage, [size] * len(garbage))
     assert caught.value.reason == "BadAnswer"
 
 
 def test_a_body_of_a_known_length_ends_there_and_nowhere_else() -> None:
-    body = Counted(3)
+    body = ContentLengthBody(3)
     assert body.take(b"ab") == b"ab"
     assert (body.is_complete, body.may_end_here) == (False, False)
     assert body.take(b"c") == b"c"
@@ -87,6 +87,6 @@ def test_a_body_of_a_known_length_ends_there_and_nowhere_else() -> None:
 
 
 def test_a_body_without_a_length_ends_with_its_connection() -> None:
-    body = Unframed()
+    body = CloseDelimitedBody()
     assert body.take(b"abc") == b"abc"
     assert (body.is_complete, body.may_end_here) == (False, True)

@@ -42,7 +42,7 @@ def service_account(tmp_path: Path) -> Path:
 
 def said(program: str, *arguments: str) -> list[str]:
     argv = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout.split()
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.split()
 
 
 def test_a_connection_of_a_pod_is_made_without_what_it_does_not_need(service_account: Path) -> None:

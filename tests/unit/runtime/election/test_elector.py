@@ -69,7 +69,7 @@ class Candidate:
 
     def end(self) -> BaseException | None:
         """What run raised, once it has ended."""
-        self.thread.join(5)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         return self.ended[0]
 
@@ -78,10 +78,10 @@ class Candidate:
         self.closed.set()
         self.clock.step(100)
         if self.watcher.ident is not None:
-            self.watcher.join(5)
+            self.watcher.join(60)
             assert not self.watcher.is_alive()
         if self.thread.ident is not None:
-            self.thread.join(5)
+            self.thread.join(60)
 
     def shown(self, metric: str) -> float | None:
         return self.metrics.registry.get_sample_value(metric, {"name": "lease"})
@@ -118,7 +118,7 @@ class Bench:
     def hang(self, verb: str) -> None:
         """A fault: the request never comes back, whatever its timeout was."""
         self.hung.set()
-        self.let_go.wait(20)
+        self.let_go.wait(60)
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_a_renewal_that_never_returns_does_not_keep_the_deadline_from_ending_lea
     leader = bench.leader()
     leader.door.before = bench.hang
     bench.clock.step(2.0)
-    assert bench.hung.wait(5)
+    assert bench.hung.wait(60)
     bench.clock.until_parked(1)
     bench.clock.step(8.0)
     assert isinstance(leader.end(), LeadershipLost)
@@ -211,7 +211,7 @@ def test_the_process_ends_at_the_deadline_though_a_renewal_never_returns(bench: 
 
     def controllers(stop: Stop) -> None:
         began.set()
-        let_go.wait(20)
+        let_go.wait(60)
 
     manager = Manager(
         [
@@ -224,14 +224,14 @@ def test_the_process_ends_at_the_deadline_though_a_renewal_never_returns(bench: 
     outcomes: list[Outcome] = []
     thread = threading.Thread(target=lambda: outcomes.append(manager.run(Stop(bench.clock))), name="manager")
     thread.start()
-    assert began.wait(5)
+    assert began.wait(60)
     candidate.door.before = bench.hang
     bench.clock.until_parked(3)
     bench.clock.step(2.0)
-    assert bench.hung.wait(5)
+    assert bench.hung.wait(60)
     bench.clock.until_parked(2)
     bench.clock.step(8.0)
-    thread.join(5)
+    thread.join(60)
     assert outcomes == [Outcome.LEADERSHIP_LOST]
     let_go.set()
 
@@ -396,7 +396,7 @@ def test_waiting_to_lead_ends_with_stop(bench: Bench) -> None:
     waiter.start()
     bench.clock.until_parked(1)
     stop.set()
-    waiter.join(5)
+    waiter.join(60)
     assert answers == [False]
 
 

@@ -47,7 +47,7 @@ def test_definitions_are_found_as_files_have_them_and_as_a_cluster_shows_them(fo
 
 
 def test_a_program_that_is_none_is_refused_with_its_variable(tmp_path: Path) -> None:
-    with pytest.raises(Unavailable, match=r"^NMO: .*nothing is not a program"):
+    with pytest.raises(Unavailable, match=r"^NMO: .*nothing is not an executable program"):
         program_at("NMO", str(tmp_path / "nothing"))
 
 
@@ -64,7 +64,7 @@ def test_the_version_is_what_stands_before_the_commit(folder: Path) -> None:
 def test_a_program_that_does_not_say_its_version_is_refused(folder: Path) -> None:
     manifest(folder, CRD)
     (folder / "program").write_text("#!/bin/sh\necho usage\n")
-    with pytest.raises(Unavailable, match=r"says 'usage.*no machine-config-controller"):
+    with pytest.raises(Unavailable, match=r"prints 'usage.*not a machine-config-controller"):
         machineconfig.version_of(program(folder))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.realovn.podspec import Identity, NotPlayed, Question, expand, pod_spec
+from dpunetop.sandbox.realovn.podspec import Identity, NotSupported, ProbeType, expand, pod_spec
 from support.tenants import openshift, upstream
 from support.zones import template
 
@@ -62,7 +62,7 @@ def one(**members: Any) -> dict[str, Any]:
     ],
 )
 def test_what_is_not_played_is_refused_by_name(members: dict[str, Any], named: str) -> None:
-    with pytest.raises(NotPlayed, match=named.replace(".", r"\.")):
+    with pytest.raises(NotSupported, match=named.replace(".", r"\.")):
         pod_spec(one(**members), IDENTITY)
 
 
@@ -73,12 +73,12 @@ def test_a_probe_knows_only_variables_with_a_value_of_their_own() -> None:
     ]
     part = one(env=given, command=["$(NODE)"], readinessProbe={"exec": {"command": ["$(FIXED)", "$(NODE)"]}})
     [spec] = pod_spec(part, IDENTITY).containers
-    assert (spec.command, spec.probes[Question.READINESS].command) == (("dpu-1",), ("x", ""))
+    assert (spec.command, spec.probes[ProbeType.READINESS].command) == (("dpu-1",), ("x", ""))
 
 
 def test_a_probe_has_the_defaults_of_the_api() -> None:
     [spec] = pod_spec(one(livenessProbe={"exec": {"command": ["true"]}}), IDENTITY).containers
-    probe = spec.probes[Question.LIVENESS]
+    probe = spec.probes[ProbeType.LIVENESS]
     assert (probe.initial_delay_seconds, probe.period_seconds, probe.timeout_seconds) == (0, 10, 1)
     assert (probe.success_threshold, probe.failure_threshold) == (1, 3)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.realovn.pace import Pace
-from dpunetop.sandbox.realovn.podspec import ProbeSpec, Question
+from dpunetop.sandbox.realovn.clock import KubeletClock
+from dpunetop.sandbox.realovn.podspec import ProbeSpec, ProbeType
 from dpunetop.sandbox.realovn.probes import Prober
 
 
@@ -15,7 +15,7 @@ class Played:
 
     def __init__(self, *codes: int, started: float = 0.0) -> None:
         self.spec = SimpleNamespace(name="c")
-        self.pace = Pace()
+        self.clock = KubeletClock()
         self.codes = list(codes)
         self.told: list[Any] = []
         self.start(started)
@@ -33,7 +33,7 @@ class Played:
         self.told.append("unhealthy")
 
 
-def prober(container: Any, question: Question, successes: int = 1, failures: int = 3, delay: float = 0.0) -> Prober:
+def prober(container: Any, question: ProbeType, successes: int = 1, failures: int = 3, delay: float = 0.0) -> Prober:
     return Prober(container, question, ProbeSpec(("probe",), delay, 10, 1, successes, failures))
 
 
@@ -58,17 +58,17 @@ def test_readiness_changes_after_as_many_answers_in_a_row_as_the_probe_says(
     codes: tuple[int, ...], told: list[Any]
 ) -> None:
     container = Played(*codes)
-    assert asked(container, prober(container, Question.READINESS)) == told
+    assert asked(container, prober(container, ProbeType.READINESS)) == told
 
 
 def test_readiness_may_take_more_than_one_success() -> None:
     container = Played(0, 1, 0, 0)
-    assert asked(container, prober(container, Question.READINESS, successes=2)) == [True]
+    assert asked(container, prober(container, ProbeType.READINESS, successes=2)) == [True]
 
 
 def test_a_container_that_is_not_alive_is_not_asked_again_before_its_next_start() -> None:
     container = Played(1, 1, 1, 1, 1)
-    worker = prober(container, Question.LIVENESS, failures=2)
+    worker = prober(container, ProbeType.LIVENESS, failures=2)
     for _ in range(4):
         worker.probe()
     assert (container.told, len(container.codes)) == (["unhealthy"], 3)
@@ -80,7 +80,7 @@ def test_a_container_that_is_not_alive_is_not_asked_again_before_its_next_start(
 
 def test_a_container_is_not_asked_before_the_delay_is_over_nor_while_it_does_not_run() -> None:
     container = Played(0, started=float("inf"))
-    worker = prober(container, Question.READINESS, delay=5)
+    worker = prober(container, ProbeType.READINESS, delay=5)
     worker.probe()
     container.run = None
     worker.probe()

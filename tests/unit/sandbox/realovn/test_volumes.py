@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.realovn.podspec import NotPlayed, PodSpec
+from dpunetop.sandbox.realovn.podspec import NotSupported, PodSpec
 from dpunetop.sandbox.realovn.volumes import Volumes
 
 
@@ -51,5 +51,5 @@ def test_what_is_missing_on_the_host_becomes_a_folder_and_what_is_there_stays(tm
 
 @pytest.mark.parametrize("volume", [{"hostPath": {"path": "/x", "type": "Directory"}}, {"projected": {}}])
 def test_other_volumes_are_not_played(tmp_path: Path, volume: dict[str, Any]) -> None:
-    with pytest.raises(NotPlayed):
+    with pytest.raises(NotSupported):
         volumes(tmp_path, {"name": "v", **volume})

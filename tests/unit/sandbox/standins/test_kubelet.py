@@ -12,6 +12,7 @@ from dpunetop.base.clock import RealClock
 from dpunetop.base.stop import Stop
 from dpunetop.domain.names import DPU_NODE_LABEL
 from dpunetop.kube.keys import Key, Resource
+from dpunetop.runtime.cache.transform import strip_node
 from dpunetop.sandbox.standins import kubelet
 from dpunetop.sandbox.standins.engine import drainable
 from dpunetop.sandbox.standins.runtime import ContainerState
@@ -235,3 +236,9 @@ def test_a_node_that_reboots_runs_nothing_and_its_pods_are_not_ready() -> None:
     reconcile(Key("tenant", "ns", "p"))
     assert (runtime.off, runtime.boots, is_ready(engine.status)) == (["n"], [], "False")
     assert engine.status["containerStatuses"] == [{"name": "a", "ready": False}]
+
+
+def test_the_boot_of_a_node_is_read_off_what_a_cache_keeps_of_it() -> None:
+    kept = strip_node()(node("boot-1"))
+    assert kubelet.boot_id(kept) == kubelet.boot_id(node("boot-1")) == "boot-1"
+    assert kubelet.next_boot_id(kept) == kubelet.next_boot_id(node("boot-1"))

@@ -22,7 +22,7 @@ from dpunetop.domain.names import (
 )
 from dpunetop.sandbox.standins import mcorules
 from dpunetop.sandbox.standins.kubelet import REBOOT_ANNOTATION
-from dpunetop.sandbox.standins.mcorules import REAL_PACE, Action, Delays, Drain
+from dpunetop.sandbox.standins.mcorules import REAL_INTERVALS, Action, Delays, Drain
 
 NOW = "2026-01-01T00:00:00Z"
 OLD, NEW = "rendered-worker-1", "rendered-dpu-2"
@@ -237,11 +237,11 @@ def test_an_eviction_that_is_refused_is_tried_every_5_s_for_90_s_then_after_a_mi
     drain, now, tries = Drain(DRAIN, 0.0), 0.0, []
     while now < 1800:
         if drain.pods is None and now >= drain.next:
-            drain.begin_round([POD], REAL_PACE, now)
-        if drain.pods is not None and drain.is_due(POD, REAL_PACE, now):
+            drain.begin_round([POD], REAL_INTERVALS, now)
+        if drain.pods is not None and drain.is_due(POD, REAL_INTERVALS, now):
             tries.append(now)
         if drain.pods is not None and now >= drain.ends:
-            drain.end_round(REAL_PACE, now)
+            drain.end_round(REAL_INTERVALS, now)
         now += 1.0
     pauses = [later - earlier for earlier, later in itertools.pairwise(tries)]
     assert pauses[:18] == [5.0] * 18
@@ -252,7 +252,7 @@ def test_what_a_change_asks_for_is_done_5_s_after_the_first_one_and_not_once_it_
     delays, done = Delays(), []
     for now in range(13):
         delays.begin_pass()
-        if delays.is_due("drain of n", REAL_PACE, float(now)):
+        if delays.is_due("drain of n", REAL_INTERVALS, float(now)):
             done.append(now)
     assert done == [5, 11]
     delays.begin_pass()
@@ -261,7 +261,7 @@ def test_what_a_change_asks_for_is_done_5_s_after_the_first_one_and_not_once_it_
 
 
 def test_all_pauses_shrink_alike() -> None:
-    quick = REAL_PACE.scaled(0.5)
+    quick = REAL_INTERVALS.scaled(0.5)
     assert (quick.retry, quick.window, quick.pause, quick.late_pause, quick.timeout) == (0.5, 9.0, 6.0, 30.0, 360.0)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.standins.nodeidentity import CHASSIS, CONNECTION_STATUS, POD_NETWORKS, ZONE, NodeIdentity, Played
+from dpunetop.sandbox.standins.nodeidentity import CHASSIS, CONNECTION_STATUS, POD_NETWORKS, ZONE, NodeIdentity, RuleSet
 
 ENCAP = "k8s.ovn.org/node-encap-ips"
 OURS, DPU = (f"system:serviceaccount:ovn:{name}" for name in ("dpunetop-dpu", "ovnkube-node-dpu"))
@@ -38,18 +38,18 @@ def test_of_a_node(user: str, before: dict[str, str], after: dict[str, str], say
     assert found is None if says is None else says in (found or "")
 
 
-PODS: dict[str, tuple[Played, str, str, bool]] = {
-    "who is named": (Played.ANY_USER, OURS, CONNECTION_STATUS, True),
-    "who is not": (Played.ANY_USER, "u", CONNECTION_STATUS, False),
-    "who is named, of addresses": (Played.ANY_USER, OURS, POD_NETWORKS, False),
-    "by name, another one": (Played.DPU_BY_NAME, OURS, CONNECTION_STATUS, False),
-    "by name": (Played.DPU_BY_NAME, DPU, CONNECTION_STATUS, True),
-    "by name, of no ServiceAccount": (Played.DPU_BY_NAME, "a:b:c:ovnkube-node-dpu", CONNECTION_STATUS, False),
+PODS: dict[str, tuple[RuleSet, str, str, bool]] = {
+    "who is named": (RuleSet.ANY_USER, OURS, CONNECTION_STATUS, True),
+    "who is not": (RuleSet.ANY_USER, "u", CONNECTION_STATUS, False),
+    "who is named, of addresses": (RuleSet.ANY_USER, OURS, POD_NETWORKS, False),
+    "by name, another one": (RuleSet.DPU_BY_NAME, OURS, CONNECTION_STATUS, False),
+    "by name": (RuleSet.DPU_BY_NAME, DPU, CONNECTION_STATUS, True),
+    "by name, of no ServiceAccount": (RuleSet.DPU_BY_NAME, "a:b:c:ovnkube-node-dpu", CONNECTION_STATUS, False),
 }
 
 
 @pytest.mark.parametrize(("played", "user", "key", "is_allowed"), PODS.values(), ids=PODS.keys())
-def test_of_a_pod(played: Played, user: str, key: str, is_allowed: bool) -> None:
+def test_of_a_pod(played: RuleSet, user: str, key: str, is_allowed: bool) -> None:
     with NodeIdentity({OURS, DPU, "a:b:c:ovnkube-node-dpu"}, played) as identity:
         found = identity.judge("/pod", asked(user, {}, {key: "x"}))
     assert (found is None) == is_allowed

@@ -10,7 +10,8 @@ import pytest
 from dpunetop.domain import names
 from dpunetop.domain.drain.rules.signs import SIGNS
 from dpunetop.domain.ovnkube.release import Flavour, Release, release_of
-from dpunetop.domain.ovnkube.settings import SettingsReading, SettingsView, read_settings
+from dpunetop.domain.ovnkube.settings import SettingsView, read_settings
+from dpunetop.domain.ovnkube.settingsreader import SettingsReading
 from dpunetop.sandbox.standins.ovnkube import interconnect_tenant
 from dpunetop.sandbox.standins.zones import config_namespace, has_zone, is_at_work, lease, lease_numbers, shown
 

@@ -1,1 +1,1 @@
-"""All pairs of a DpuClusterConfig: who serves whom, and which host is drained next."""
+"""All pairs of a DpuClusterConfig: which DPU serves which host, and which host is drained next."""

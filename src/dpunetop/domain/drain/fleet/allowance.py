@@ -1,7 +1,7 @@
-"""How many hosts of a tenant may be drained at once, and whose turn it is.
+"""How many hosts of a tenant may be drained at once, and which of them next.
 
-Decided from what the clusters show, so that any process comes to the same answer: a host that was let begin stays among
-the first until it is counted as taken, because those that come later have a later wish.
+Decided from the clusters' objects alone, so that every process gets the same answer: a host that may begin stays among
+the first until its slot counts as taken, because later hosts have later requests.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class HostUse:
 
     host: str
     unavailable: bool
-    """It is in a maintenance, whosever and in whichever phase, or else cordoned or not Ready: it takes a slot."""
+    """It takes a slot: it has a NodeMaintenance of any owner and phase, or is cordoned or not Ready."""
     waiting_since: int | None
-    """Since when a drain is wanted that has no maintenance yet, as the records say; None: none is."""
+    """Since when a drain without a maintenance is wanted, by the records; None: none is."""
 
 
 def slots(limits: Iterable[Limit], paired: int) -> int | None:
     """How many hosts may be unavailable at once; None: there is no limit.
 
-    Guarantees: of several limits the smallest holds; a share is rounded up and is at least one.
+    Guarantees: the smallest of several limits holds; a share is rounded up and is at least one.
     """
     found = [limit if isinstance(limit, int) else max(1, -(-limit.value * paired // 100)) for limit in limits]
     return min(found, default=None)
@@ -45,8 +45,8 @@ def slots(limits: Iterable[Limit], paired: int) -> int | None:
 def may_start(hosts: Iterable[HostUse], allowed: int | None) -> frozenset[str]:
     """The waiting hosts whose drain may begin now.
 
-    Guarantees: one that is unavailable already needs no slot; the others begin in the order of their wishes, however
-        many pools and DpuClusterConfigs they belong to; linear in the number of hosts, but for those that wait.
+    Guarantees: one that is unavailable already needs no slot; the others begin in the order of their requests, across
+        pools and DpuClusterConfigs; linear in the number of hosts, except for those that wait.
     """
     taken, begun, queue = 0, [], []
     for use in hosts:
@@ -63,14 +63,14 @@ def may_start(hosts: Iterable[HostUse], allowed: int | None) -> frozenset[str]:
 
 
 def no_free_slot(allowed: int) -> HoldReason:
-    """What a host waits for whose turn has not come. Guarantees: the same words until the limit changes."""
+    """The hold of a host for which no slot is free. Guarantees: the same text until the limit changes."""
     return HoldReason(
         Reason.NO_FREE_SLOT, f"spec.drain.maxUnavailable allows {allowed} unavailable hosts; none is free now"
     )
 
 
 def undecided() -> HoldReason:
-    """What a host waits for whose wish has just been written down, as every drain does for a moment."""
+    """The hold of a host whose request was just recorded; every drain has it for a moment."""
     return HoldReason(Reason.HOST_DRAINING, "waiting for a drain slot (spec.drain.maxUnavailable)")
 
 

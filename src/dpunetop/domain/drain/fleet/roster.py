@@ -1,4 +1,4 @@
-"""Who has to do with whom, for all of a DpuClusterConfig at once: what the workers of its single hosts start from."""
+"""The roster of a DpuClusterConfig: its DPUs by host, from which the workers of its hosts start."""
 
 from __future__ import annotations
 
@@ -22,36 +22,37 @@ from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NO_CORDONS, Cordons, Turn
 from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.names import OVN_KUBERNETES_NAMESPACE
+from dpunetop.domain.ovnkube.deployed import Renewal
 from dpunetop.domain.ovnkube.release import Release
-from dpunetop.domain.ovnkube.settings import Renewal
 from dpunetop.domain.pairing.pairing import Pair, host_of
 
 
 class Mode(Enum):
-    """Where in its life a DpuClusterConfig is."""
+    """Whether a DpuClusterConfig is served or ends, and how."""
 
     SERVING = auto()
     LEADING_OUT = auto()
-    """It is deleted: no DPU is paired any more, and each host that is still served is drained before its DPU leaves."""
+    """It is deleted: no DPU is paired any more, and each host that is still served is drained before its DPU leaves
+    it."""
     LEAVING = auto()
-    """It is deleted, and no host is waited for: none is served, or a person has forced the end."""
+    """It is deleted, and waits for no host: none is served, or a person forces the deletion."""
 
 
 def served_hosts(budgets: Iterable[Budget], entries: Mapping[str, str]) -> list[str]:
-    """The hosts that are served, or may be: by what protects them, and by what pods read."""
+    """The hosts that are served, or may be, by the budgets and by the entries that pods read."""
     written = (host_of(dpu, text) for dpu, text in entries.items())
     return sorted({host for host in (*(read.serves for read in budgets), *written) if host})
 
 
 @dataclass(frozen=True, slots=True)
 class PodEntry:
-    """The entry of one DPU as pods read it; an empty text: it has none."""
+    """The entry of one DPU as pods read it; empty text: it has none."""
 
     text: str = ""
     foreign: bool = False
     """Whether another client overwrote it."""
     idle: str = ""
-    """UID of the pod that has read none."""
+    """UID of the pod that has read no entry."""
 
 
 _NO_ENTRY = PodEntry()
@@ -59,7 +60,7 @@ _NO_ENTRY = PodEntry()
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One DPU, as far as one host has to do with it."""
+    """One DPU, with the facts that concern one host."""
 
     dpu: str
     pairing: str | None
@@ -67,13 +68,14 @@ class Member:
     configured: bool
     entry: PodEntry
     is_home: bool
-    """Whether its protection is this host's affair: the one that it serves, else the one that it is paired with."""
+    """Whether this host's worker protects it: the worker of the host that it serves, else of the one with which it is
+    paired."""
     is_dropped: bool = False
-    """Whether it is there and `spec.nodeSelector` does not pick it."""
+    """Whether its Node exists and `spec.nodeSelector` does not pick it."""
     stuck: str = ""
-    """Why the machine-config operator does nothing for its node; empty: nothing is known."""
+    """Why the machine-config operator does nothing for its node; empty: no reason is known."""
     problem: str = ""
-    """Why what is said of its pair is not followed; see `pairing`."""
+    """Why the request for its pair is not followed; see `pairing`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ class Slot:
         return host_of(member.dpu, member.entry.text) == self.host
 
     def changed_entry(self, member: Member) -> str:
-        """What the pods of a DPU have yet to read; another host is no change of an entry, but another pair."""
+        """The entry that the pods of a DPU have yet to read; empty if it names another host, which is another pair."""
         before, after = member.entry.text, member.text
         stays = bool(before and after) and self.is_served_by(member) and host_of(member.dpu, after) == self.host
         return after if stays and after != before else ""
@@ -109,37 +111,37 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Roster:
-    """All that the hosts of one DpuClusterConfig share."""
+    """The facts that all hosts of one DpuClusterConfig share, and its slots."""
 
     config: DpuClusterConfig
     mode: Mode
     settings: DrainSettings
     blockers: BlockerSettings
     templates: Templates
-    """Those of ovnkube-node pods."""
+    """The templates of ovnkube-node pods that count."""
     slots: Mapping[Place, Slot]
     has_entries: bool = True
-    """Whether there is a ConfigMap of ours that entries may be written to."""
+    """Whether our ConfigMap for the entries exists."""
     problems: tuple[str, ...] = ()
-    """Why what people say of a pair is not followed; see `pairing`."""
+    """Why requests for pairs are not followed; see `pairing`."""
     mistakes: tuple[HoldReason, ...] = ()
-    """What was asked for that cannot be, see `mistakes`."""
+    """Requests that cannot be met, see `mistakes`."""
     has_zones: bool = False
-    """Whether the tenant shows what each DPU makes of its host's network: one of the interconnect topology does."""
+    """Whether the tenant shows the network state of each DPU's host; one of the interconnect topology does."""
     release: Release | None = None
-    """Of the image that the DPUs run; None: unknown."""
+    """Release of the image that the DPUs run; None: unknown."""
     image: str = ""
     """Image of ovnkube-node pods; empty: unknown."""
     tenant_namespace: str = OVN_KUBERNETES_NAMESPACE
-    """Of OVN-Kubernetes in the tenant."""
+    """Namespace of OVN-Kubernetes in the tenant."""
     access: Access = Access.GIVEN
-    """Whether what lies in the namespace of the DpuClusterConfig may be read and written."""
+    """Whether objects in the namespace of the DpuClusterConfig may be read and written."""
     renewal: Renewal = Renewal.UNKNOWN
-    """Whether the DPUs renew a Lease for their hosts, as far as they were told."""
+    """Whether the DPUs renew a Lease for their hosts, by their options."""
     cordons: Cordons = NO_CORDONS
 
     def shared(self) -> tuple[object, ...]:
-        """What every host must hear of when it changes."""
+        """The members whose change wakes every host."""
         config = self.config
         tenant = [each for each in (config.live.get("status") or {}).get("conditions") or () if each["type"] in _TENANT]
         said = tuple((each["type"], each["status"], each["reason"]) for each in tenant)
@@ -166,14 +168,14 @@ _TENANT = ("TenantReachable", "CredentialsValid")
 
 @dataclass(frozen=True, slots=True)
 class HostScope:
-    """One slot of a roster, and all that is known of its host before it is looked at."""
+    """One slot of a roster, and the facts about its host that are known before a pass."""
 
     roster: Roster
     slot: Slot
     outage: Outage | None = None
-    """What was found wrong with it last."""
+    """The outage that the last pass found."""
     abandoned_since: int = 0
-    """See `HostView.abandoned_since`, of the last look."""
+    """`HostView.abandoned_since` of the last pass."""
 
     @property
     def cluster(self) -> str:
@@ -181,15 +183,15 @@ class HostScope:
         return self.roster.config.tenant_cluster
 
     def is_parting(self, member: Member, budget: Budget | None) -> bool:
-        """Whether the host is to be drained for this DPU: one whose entry names it serves it, whether or not its pod
-        is there at the moment; and what has begun goes on until it is let go."""
+        """Whether the host is to be drained because this DPU leaves it. A DPU whose entry names the host serves it,
+        whether or not its pod exists now; a removal that has begun goes on until the host is released."""
         if self.roster.mode is not Mode.LEADING_OUT:
             return False
         has_entry = self.roster.access is not Access.GIVEN or self.slot.is_served_by(member)
         return has_entry or (budget is not None and budget.cycle is not None)
 
     def may_act_on_outage(self, tenant: TenantSeen | Blind | None) -> bool:
-        """Whether anything may be done to a host that has no network: it is to be cordoned, or bears our mark."""
+        """Whether the operator may act on a host without network: the spec says to cordon it, or it has our mark."""
         node = tenant.node if isinstance(tenant, TenantSeen) else None
         marked = isinstance(node, HostNode) and node.unplanned is not None
         return marked or self.roster.config.unplanned.policy is OutagePolicy.CORDON
@@ -197,14 +199,14 @@ class HostScope:
 
 @dataclass(frozen=True, slots=True)
 class RosterView:
-    """What the slots follow from."""
+    """The facts from which the slots follow."""
 
     mode: Mode
     pairs: Mapping[str, Pair]
     selected: frozenset[str]
     """Nodes that `spec.nodeSelector` picks."""
     dropped: frozenset[str]
-    """Nodes that are there and that it does not pick."""
+    """Nodes that exist and that it does not pick."""
     guarded: frozenset[str]
     """DPUs that have a blocker or a budget of ours."""
     serves: Mapping[str, str]
@@ -213,13 +215,13 @@ class RosterView:
     left: frozenset[str]
     """Hosts with a NodeMaintenance or a mark of ours."""
     stuck: Mapping[str, str] = field(default_factory=dict)
-    """DPUs for which the machine-config operator does nothing, and why."""
+    """DPUs for which the machine-config operator does nothing, each with why."""
 
 
 def slots(view: RosterView) -> Mapping[Place, Slot]:
-    """Every host that any DPU has to do with, and every DPU that has no host.
+    """One slot for every host that a DPU concerns, and for every DPU that has no host.
 
-    Guarantees: each DPU is at home in exactly one slot; a host that we have left something on has one too.
+    Guarantees: each DPU has its home in exactly one slot; a host with marks or maintenances of ours has one too.
     """
     dpus = sorted({*view.selected, *view.guarded, *view.serves, *view.entries})
     known = {dpu: _hosts(view, dpu) for dpu in dpus}
@@ -235,17 +237,17 @@ def slots(view: RosterView) -> Mapping[Place, Slot]:
 
 
 def held(found: Mapping[Place, Slot], not_now: Mapping[str, HoldReason]) -> Mapping[Place, Slot]:
-    """The same slots, in which no drain of the hosts that `not_now` names may begin."""
+    """The same slots, with the reason why no drain may begin for the hosts in `not_now`."""
     return {place: replace(slot, not_now=not_now.get(slot.host)) for place, slot in found.items()}
 
 
 def in_turn(found: Mapping[Place, Slot], turns: Mapping[str, Turn]) -> Mapping[Place, Slot]:
-    """The same slots, with whether their hosts may be cordoned."""
+    """The same slots, each with whether its host may be cordoned."""
     return {place: replace(slot, turn=turns.get(slot.host, Turn.UNDECIDED)) for place, slot in found.items()}
 
 
 def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
-    """The hosts of a DPU, its home first; one string each for all rosters, keys and reports that name them."""
+    """The hosts of a DPU, its home first; interned, because rosters, keys and reports all keep them."""
     pair = view.pairs.get(dpu)
     written = host_of(dpu, view.entries.get(dpu, _NO_ENTRY).text)
     named = (view.serves.get(dpu, ""), _pairing(view, pair) or "", written)
@@ -253,7 +255,7 @@ def _hosts(view: RosterView, dpu: str) -> tuple[str, ...]:
 
 
 def _pairing(view: RosterView, pair: Pair | None) -> str | None:
-    """During a deletion no DPU is paired."""
+    """The host with which a DPU is paired; None during a deletion."""
     if pair is None or pair.host is None or view.mode is not Mode.SERVING:
         return None
     return sys.intern(pair.host)

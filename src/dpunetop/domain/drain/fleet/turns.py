@@ -15,17 +15,17 @@ from dpunetop.kube.meta import Obj, name_of
 
 @dataclass(frozen=True, slots=True)
 class TenantHosts:
-    """What a tenant shows of its hosts."""
+    """The hosts of a tenant, and those in a maintenance."""
 
     nodes: Mapping[str, Obj]
     maintained: frozenset[str]
-    """Those with a NodeMaintenance, whosever it is."""
+    """Hosts with a NodeMaintenance of any owner."""
 
 
 def one_by_one(hosts: Iterable[str], tenant: TenantHosts, budgets: Iterable[Budget]) -> Mapping[str, HoldReason]:
-    """The hosts that wait until the one is led out whose turn it is, and why.
+    """The hosts that wait until another one is drained and released, each with why.
 
-    Guarantees: a host that is unavailable without a drain takes no slot: else a host that is down would block the
+    Guarantees: a host that is unavailable without a drain takes no slot; otherwise a host that is down would block the
         deletion of its DpuClusterConfig.
     """
     since = _waiting(budgets, tenant.maintained)
@@ -40,8 +40,8 @@ def holds(
 ) -> Mapping[str, HoldReason]:
     """The hosts whose drain may not begin now, and why.
 
-    Guarantees: without a limit no host waits; with one, a host without a slot waits. One that has not asked yet waits
-        until its request is seen here, and is not refused: else each change of a slot would wake all hosts.
+    Guarantees: without a limit no host waits; with one, a host without a slot waits. A host that has not asked yet
+        waits until its request is seen here, and is not refused; otherwise each change of a slot would wake all hosts.
     """
     limits = [limit_of(said) for config in configs if (said := config.drain.max_unavailable) is not None]
     if not limits:

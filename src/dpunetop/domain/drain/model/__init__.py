@@ -1,1 +1,1 @@
-"""What the drain knows: facts of both clusters, the record, and calls as data."""
+"""The model of the drain: facts of both clusters, the record, and calls as data."""

@@ -1,8 +1,8 @@
-"""Decisions that must look again between their writes: one API call at a time, as data.
+"""Decisions that must look again between their writes: API calls as data.
 
 A *task* says what is to be done. Its procedure gives the next call, is told the answer, and gives the call after that;
 it knows nothing but the task and these answers. So any call may be the last one before a crash, and any other party may
-act between two of them: tests do both.
+act between two of them: tests do both. Reads that do not depend on each other are given at once (`sidebyside`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 from typing import Protocol, TypeVar
 
 from dpunetop.kube.errors import ApiError, Conflict
@@ -54,11 +55,28 @@ class Write:
     step: Apply | Patch | Delete
 
 
-Call = QuorumGet | QuorumList | Write | Emit
+Read = QuorumGet | QuorumList
+Call = Read | Write | Emit
 """An Emit is answered with None and never fails."""
 Answer = Obj | tuple[Obj, ...] | None
-Steps = Generator[Call, Answer, T]
-"""Part of a procedure that ends with a `T`. An ApiError is raised where its call was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class SideBySide:
+    """Reads of which none depends on another: all after the call before, in any order. Answer: `Answers`."""
+
+    reads: tuple[Read, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers of reads side by side, in their order; an error stands for the answer of the read that it ended."""
+
+    each: tuple[Answer | ApiError, ...]
+
+
+Steps = Generator[Call | SideBySide, Answer | Answers, T]
+"""Part of a procedure that ends with a `T`. The ApiError of a single call is raised where the call was given."""
 
 
 class Result(Enum):
@@ -84,7 +102,7 @@ Procedure = Steps[Done]
 
 
 class Task(Protocol):
-    """What is to be done, as a value."""
+    """A task as a value."""
 
     def run(self) -> Procedure:
         """Begin. Guarantees: the same answers lead to the same calls."""
@@ -93,49 +111,83 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A task as far as it has come: the answers so far, which are all the state it has."""
+    """A task as far as it has come: the answers so far, which are all the state it has.
+
+    Reads side by side are given one by one, so that any other party may act between two of them.
+    """
 
     task: Task
     answers: tuple[Answer | ApiError, ...] = ()
+    shift: int = 0
+    """With which of the reads side by side it begins, modulo their number: servers may see them in any order."""
 
     def next(self) -> Call | Done:
         """The next call, or the end. Raises: the ApiError that the task does not handle."""
-        procedure = self.task.run()
+        procedure, left = self.task.run(), list(self.answers)
         try:
-            call = next(procedure)
-            for answer in self.answers:
-                call = procedure.throw(answer) if isinstance(answer, ApiError) else procedure.send(answer)
+            step = next(procedure)
+            while True:
+                reads = self._shifted(step) if isinstance(step, SideBySide) else (step,)
+                if len(left) < len(reads):
+                    return reads[len(left)]
+                given, left = left[: len(reads)], left[len(reads) :]
+                step = self._send(procedure, step, given)
         except StopIteration as end:
             done: Done = end.value
             return done
-        return call
 
     def answered(self, answer: Answer | ApiError) -> Run:
         """One call further."""
-        return Run(self.task, (*self.answers, answer))
+        return Run(self.task, (*self.answers, answer), self.shift)
+
+    def _shifted(self, step: SideBySide) -> tuple[Read, ...]:
+        begin = self.shift % len(step.reads)
+        return step.reads[begin:] + step.reads[:begin]
+
+    def _send(self, procedure: Procedure, step: Call | SideBySide, given: list[Answer | ApiError]) -> Call | SideBySide:
+        if isinstance(step, SideBySide):
+            begin = -self.shift % len(step.reads)
+            return procedure.send(Answers((*given[begin:], *given[:begin])))
+        return procedure.throw(given[0]) if isinstance(given[0], ApiError) else procedure.send(given[0])
 
 
-def drive(task: Task, perform: Callable[[Call], Answer]) -> Done:
-    """Carry out a task with `perform`, which does one call. Raises: what `perform` raises and the task leaves."""
+def drive(
+    task: Task, perform: Callable[[Call], Answer], read_all: Callable[[tuple[Read, ...]], Answers] | None = None
+) -> Done:
+    """Carry out a task with `perform`, which does one call, and `read_all`, which does reads side by side; without it
+    they are done one after the other. Raises: what these raise and the task leaves."""
     procedure = task.run()
+    read_all = read_all or partial(_read_in_turn, perform)
     try:
-        call = next(procedure)
+        step = next(procedure)
         while True:
             try:
-                answer = perform(call)
+                answer = read_all(step.reads) if isinstance(step, SideBySide) else perform(step)
             except ApiError as err:
-                call = procedure.throw(err)
+                step = procedure.throw(err)
             else:
-                call = procedure.send(answer)
+                step = procedure.send(answer)
     except StopIteration as end:
         done: Done = end.value
         return done
 
 
+def _read_in_turn(perform: Callable[[Call], Answer], reads: tuple[Read, ...]) -> Answers:
+    return Answers(tuple(answer_or_error(perform, read) for read in reads))
+
+
+def answer_or_error(perform: Callable[[Call], Answer], read: Read) -> Answer | ApiError:
+    """The answer of one of several reads, or the ApiError that ended it, which ends no other. Raises: any other."""
+    try:
+        return perform(read)
+    except ApiError as err:
+        return err
+
+
 def fetch(call: QuorumGet) -> Steps[Obj | None]:
     """Part of a procedure: one object."""
     answer = yield call
-    assert not isinstance(answer, tuple)
+    assert not isinstance(answer, tuple | Answers)
     return answer
 
 
@@ -159,5 +211,5 @@ def store(step: Apply | Patch) -> Steps[Obj]:
     """Part of a procedure: a write, and what it left."""
     answer = yield Write(step)
     assert answer is not None
-    assert not isinstance(answer, tuple)
+    assert not isinstance(answer, tuple | Answers)
     return answer

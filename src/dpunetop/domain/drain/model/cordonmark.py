@@ -1,8 +1,8 @@
-"""The mark on a tenant Node that we cordon because its network failed outside a drain: all that is remembered of that,
-so that any process can go on.
+"""The mark on a tenant Node that we cordon because its network failed outside a drain. It holds all state, so that any
+process can go on.
 
 The mark and the cordon are applied by a field manager of their own. So the API server itself knows whose the cordon is:
-one that a person has taken off and put on again is not ours any more, and stays when we give up what we own.
+one that a person has removed and set again is not ours any more, and stays when we give up our fields.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ CORDON_MANAGER = field_manager("unplanned")
 _MOST_CHARS = 4096
 _MOST_CONTAINERS = 32
 _ID_CHARS = 12
-"""Of the end of a container ID, which is a hash."""
+"""Length of the kept end of a container ID, which is a hash."""
 
 
-class CordonStage(StrEnum):
-    """How far it is."""
+class CordonProgress(StrEnum):
+    """The stage of a cordon for an outage."""
 
     WANTED = "wanted"
-    """The host is about to be cordoned; nothing has been done yet."""
+    """The host is about to be cordoned; it is not yet."""
     CORDONED = "cordoned"
     OVERRULED = "overruled"
     """Another client uncordoned the host; the same outage does not cordon it again."""
@@ -38,21 +38,21 @@ class CordonStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CordonMark:
-    """What the mark says."""
+    """The content of the mark."""
 
     owner: str
-    """Hash of the DpuClusterConfig that cordons; empty: the mark cannot be parsed, so it has no owner."""
-    stage: CordonStage
+    """Owner label of the DpuClusterConfig that cordons; empty: the mark cannot be parsed, so it has no owner."""
+    stage: CordonProgress
     since: int = 0
     """Since when the host has no network, in seconds of the epoch."""
     dpu: str = ""
     boot: str = ""
-    """Boot ID of the DPU when the mark was written; empty: it was not known."""
+    """Boot ID of the DPU when the mark was written; empty: unknown."""
     containers: tuple[str, ...] = ()
-    """The ends of the IDs of the containers that were there then."""
+    """The ends of the IDs of the containers that existed then."""
 
     def is_stale(self, container: str, boot: str) -> bool:
-        """Whether a container that is shown in that boot was there before the DPU rebooted."""
+        """Whether a container, shown in that boot, is from before the DPU's reboot."""
         return boot != self.boot and container[-_ID_CHARS:] in self.containers
 
 
@@ -73,7 +73,7 @@ def mark_of(node: Obj) -> CordonMark | None:
         return _UNOWNED
 
 
-_UNOWNED = CordonMark("", CordonStage.CORDONED)
+_UNOWNED = CordonMark("", CordonProgress.CORDONED)
 
 
 def _read(found: Mapping[str, Any]) -> CordonMark:
@@ -82,7 +82,7 @@ def _read(found: Mapping[str, Any]) -> CordonMark:
         raise TypeError
     return CordonMark(
         owner=str(found["owner"]),
-        stage=CordonStage(str(found["stage"])),
+        stage=CordonProgress(str(found["stage"])),
         since=int(found["since"]),
         dpu=str(found.get("dpu", "")),
         boot=str(found.get("boot", "")),
@@ -93,7 +93,7 @@ def _read(found: Mapping[str, Any]) -> CordonMark:
 def is_applied_cordon(node: Obj) -> bool:
     """Whether the operator set the cordon of a Node for an outage, and no other manager has set it since.
 
-    `node` is as the API server gives it: caches of a tenant do not keep this.
+    `node` must be read from the API server: a tenant's caches drop the field owners.
     """
     entries = mappings(at(node, "metadata", "managedFields"))
     setters = {
@@ -103,7 +103,7 @@ def is_applied_cordon(node: Obj) -> bool:
 
 
 def write_mark(cluster: str, node: Obj, mark: CordonMark | None) -> Apply:
-    """Write the mark, with the cordon exactly at the stage that says so; None gives both up.
+    """Apply the mark, and the cordon if the stage is CORDONED; None gives both up.
 
     Guarantees: fails if the Node changed since `node` was read; a cordon that another manager set stays.
     Source: Kubernetes, server-side apply: a field that an applier gives up is removed unless another manager owns it,
@@ -112,7 +112,7 @@ def write_mark(cluster: str, node: Obj, mark: CordonMark | None) -> Apply:
     desired = new_object(NODES, "", name_of(node))
     if mark is not None:
         desired["metadata"]["annotations"] = {UNPLANNED_ANNOTATION: _render(mark)}
-        if mark.stage is CordonStage.CORDONED:
+        if mark.stage is CordonProgress.CORDONED:
             desired["spec"] = {"unschedulable": True}
     return Apply(cluster, NODES, desired, node, CORDON_MANAGER, Fence.VERSION)
 

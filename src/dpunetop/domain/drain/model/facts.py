@@ -1,6 +1,6 @@
-"""What both clusters show of one tenant host and its DPUs, as the decisions see it: types alone, see `readers`.
+"""The facts about one tenant host and its DPUs, as types for the decisions; `readers` fills them.
 
-What is not known has a type of its own: nothing here can be mistaken for an absence.
+An unknown fact has a type of its own, so that it cannot be mistaken for an absence.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from dpunetop.kube.meta import Obj
 
 
 class DrainOverride(Enum):
-    """What a person asks for with the annotation `drain` of a DPU's Node."""
+    """The annotation `drain` of a DPU's Node, set by a person."""
 
     NONE = auto()
     SKIP = auto()
     HOLD = auto()
     FORCE = auto()
     UNKNOWN = auto()
-    """Any other value. It counts as HOLD: a person wanted to override the drain."""
+    """Any other value. It counts as HOLD, because a person wanted to override the drain."""
 
 
 class Mco(Enum):
     """What the machine-config operator is about to do with a DPU's Node."""
 
     IDLE = auto()
-    """It is done with the node, and has nothing for it."""
+    """It is done with the node, and has no update for it."""
     PENDING = auto()
-    """It is at work here, or has a configuration for the node: a drain may follow without another word."""
+    """It is at work here, or has a new configuration for the node: a drain may follow at any moment."""
     DRAINS = auto()
     DRAINED = auto()
-    """The drain is done and not given back: a reboot follows without another word."""
+    """The drain is done and the node not uncordoned: a reboot follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,17 @@ class DpuNode:
     mco: Mco
     machine: MachineState = UNMANAGED
     ready_since: int = 0
-    """When it became Ready, or ceased to be, in seconds of the epoch; 0: unknown."""
+    """When its condition Ready last changed, in seconds of the epoch; 0: unknown."""
 
     @property
     def held(self) -> bool:
-        """Whether a person forbids that anything is opened or given back."""
+        """Whether a person forbids to open a budget or to give the host back."""
         return self.override in (DrainOverride.HOLD, DrainOverride.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
 class NodeGone:
-    """A Node that is not there. `confirmed`: two quorum reads, far enough apart, say so."""
+    """A Node that does not exist. `confirmed`: two quorum reads, far enough apart, agree."""
 
     confirmed: bool
 
@@ -82,9 +82,9 @@ class Budget:
     """The tenant host that the DPU serves under this protection; empty: none."""
     cycle: Cycle | None
     leaving: tuple[str, ...]
-    """UIDs of pods that may have read an entry which is gone."""
+    """UIDs of pods that may have read an entry that is removed."""
     since: int = 0
-    """When its host, or that it leaves, was first recorded, in seconds of the epoch; 0: unknown."""
+    """When its host, or its leaving, was first recorded, in seconds of the epoch; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class OvnPod:
     """Whether it runs a template that counts, see `Templates`."""
     containers: tuple[str, ...]
     newest: bool = True
-    """Whether a pod in its place would be made from the same template."""
+    """Whether a new pod would be made from the same template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +107,19 @@ class Templates:
     """Hashes of the templates of our DaemonSet that count; empty: there is none."""
 
     newest: str = ""
-    """What a pod is made from now."""
+    """The template of new pods."""
     proven: str = ""
-    """The last one that a DPU was seen to serve with: the newest, unless a rollout has yet to show that the newest
-    works, or is stopped because it does not."""
+    """The last one with which a DPU was seen to serve: the newest, unless a rollout has not yet shown that the newest
+    works, or stopped because it does not."""
 
     def counts(self, found: str) -> bool:
-        """Whether a pod made from the template of that hash may show that the network works."""
+        """Whether a pod made from the template with that hash may prove that the network works."""
         return bool(found) and found in (self.newest, self.proven)
 
 
 @dataclass(frozen=True, slots=True)
 class DpuView:
-    """One DPU of the host. It is in the view as long as it is paired with the host or its budget says it serves it."""
+    """One DPU of the host. It is in the view as long as it is paired with the host, or its budget names the host."""
 
     name: str
     node: DpuNode | NodeGone
@@ -128,28 +128,28 @@ class DpuView:
     """Name of a blocker pod that is Ready; empty: none is."""
     pods: tuple[OvnPod, ...]
     paired: bool = True
-    """Whether the pairing still asks for it; False: the DPU is on its way out."""
+    """Whether it is still paired with the host; False: it is leaving."""
     entry: str = ""
-    """Its entry for the same host as it is to be, if its pods have read another one; empty: nothing is to change."""
+    """Its desired entry for the same host, if its pods have read another one; empty: no change."""
     stuck: str = ""
-    """Why the machine-config operator does nothing for its node, in that one's words; empty: nothing is known."""
+    """Why the machine-config operator does nothing for its node, in its words; empty: no reason is known."""
     trouble: str = ""
-    """Why its blocker does not come to run, as far as that is known."""
+    """Why its blocker does not run; empty: it runs, or no reason is known."""
     parting: bool = False
-    """Whether its DpuClusterConfig ends, so that the host which it serves is drained first, cordon or not."""
+    """Whether its DpuClusterConfig ends, so that its host is drained first, with or without a cordon of the DPU."""
 
     @property
     def blocker_ready(self) -> bool:
-        """Whether a blocker holds the node, so that the budget guards something."""
+        """Whether a Ready blocker is on the node, so that the budget guards a pod."""
         return bool(self.blocker)
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of the tenant that a host is not drained of yet."""
+    """A pod of the tenant that is still on a host in drain."""
 
     namespace: str
-    """Empty: a node maintenance operator before release 0.20 does not say."""
+    """Empty: node maintenance operators before release 0.20 do not report it."""
     name: str
 
     def __str__(self) -> str:
@@ -157,7 +157,7 @@ class Pod:
 
 
 class MaintenancePhase(Enum):
-    """What the node maintenance operator says of a maintenance."""
+    """The phase of a NodeMaintenance, from the node maintenance operator."""
 
     NEW = auto()
     RUNNING = auto()
@@ -177,27 +177,28 @@ class Maintenance:
     terminating: bool
     phase: MaintenancePhase
     marks: Mapping[str, str]
-    """Annotations that stand for open budgets, by their full name."""
+    """The annotations of open budgets, by full name."""
     cordoned_before: bool | None
     error: str
     pending: int
-    """How many pods it still waits for."""
+    """The number of pods for which it still waits."""
     host_update: str = ""
-    """How far the host's own machine-config operator was when it was made; empty: it does not say."""
+    """The state of the host's own machine-config operator when it was created; empty: not recorded."""
     last_update: str = ""
     """When its operator last began or ended a drain."""
     pods: tuple[Pod, ...] = ()
     """The first few of them."""
     loses_lease: bool = False
-    """Whether its operator could not renew the lease that it holds on the host, so that it is about to give up."""
+    """Whether its operator could not renew its lease on the host, so that it is about to give up."""
     host_uid: str = ""
-    """UID of the Node that it was made for; empty: it does not say."""
+    """UID of the Node for which it was created; empty: not recorded."""
     made_at: int = 0
-    """When it was made, in seconds of the epoch."""
+    """When it was created, in seconds of the epoch."""
     ended_at: int = 0
     """When it was deleted, in seconds of the epoch; 0: it was not."""
     is_renewed: bool = False
-    """Whether its operator is to drain the host once more: until that ends it says `Succeeded` of the drain before."""
+    """Whether its operator is to drain the host once more; until that ends its `Succeeded` is about the drain
+    before."""
 
     def mark_of(self, dpu: str) -> str:
         """The mark for that DPU; empty: there is none."""
@@ -212,28 +213,28 @@ class HostNode:
     uid: str
     cordoned: bool
     tainted: bool
-    """Whether the node maintenance operator has its taint on it."""
+    """Whether it has the taint of the node maintenance operator."""
     mark: bool | None
     """`cordoned-before`; None: no mark."""
     in_own_drain: bool
-    """Whether the tenant's own machine-config operator is at work there, so that it may cordon or uncordon the host."""
+    """Whether the tenant's own machine-config operator is at work there, and may cordon or uncordon the host."""
     terminating: bool
     machine: MachineState = UNMANAGED
     unplanned: CordonMark | None = None
-    """Our mark of an outage, whichever DpuClusterConfig set it."""
+    """The operator's mark of an outage, set for any DpuClusterConfig."""
     has_outage_cordon: bool = False
-    """Whether its cordon is ours because of an outage. Known only of what was read from the API server itself."""
+    """Whether its cordon is ours because of an outage. Known only if the Node was read from the API server itself."""
     left_by: str = ""
-    """Owner label of the DpuClusterConfig that has led the host out and left it cordoned; empty: none has."""
+    """Owner label of the DpuClusterConfig that left the host cordoned at its end; empty: none has."""
 
     @property
     def earlier_cordon(self) -> bool:
-        """Whether it is cordoned for a reason that a drain does not end: ours of an outage is over with its proof."""
+        """Whether it is cordoned for a reason that outlasts a drain; our cordon for an outage ends with the proof."""
         return self.cordoned and not self.has_outage_cordon
 
 
 class Reason(StrEnum):
-    """Why something does not go on; each is a word that status and Events show."""
+    """Why a drain does not go on; status and Events show these words."""
 
     ABORTED = "Aborted"
     BLOCKER_NOT_READY = "BlockerNotReady"
@@ -272,7 +273,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HoldReason:
-    """What the host waits for, in a word and in a sentence."""
+    """Why the host waits: a reason and a sentence."""
 
     reason: Reason
     message: str
@@ -280,14 +281,14 @@ class HoldReason:
 
 @dataclass(frozen=True, slots=True)
 class Blind:
-    """The tenant cannot be read, or must not be: nothing about it may be concluded. `hold` says why."""
+    """The tenant cannot be read, or must not be, so nothing about it may be concluded. `hold` says why."""
 
     hold: HoldReason
 
 
 @dataclass(frozen=True, slots=True)
 class TenantSeen:
-    """What the tenant shows. `maintenances` are those of this host, whosever they are; None: the kind is not served."""
+    """The tenant's objects for this host. `maintenances` are those of any owner; None: the kind is not served."""
 
     node: HostNode | NodeGone
     maintenances: tuple[Maintenance, ...] | None
@@ -304,7 +305,7 @@ class Signal:
 
 
 class OnTimeout(Enum):
-    """What becomes of a drain that takes too long."""
+    """What the operator does when a drain takes too long."""
 
     HOLD = "Hold"
     ABORT = "Abort"
@@ -321,31 +322,32 @@ class DrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who decides now, and when. A `term` is one leadership: drawn when it begins, and anew when time went back."""
+    """The process that decides, and the time. A `term` identifies one leadership: drawn when it begins, and again when
+    a cluster's time went back."""
 
     field_manager: str
     term: str
     draw: str
-    """Drawn anew for each decision."""
+    """A new random text for each decision."""
     now: int
     """Seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRef:
-    """Where the objects of one host are, and as whom they are written."""
+    """Where the objects of one host are, and with which field manager they are written."""
 
     host: str
     tenant_cluster: str
     namespace: str
-    """Of the operator, where the budgets are."""
+    """Namespace of the operator, where the budgets are."""
     owner: str
     author: Author
 
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One tenant host with all its DPUs: everything that the decision may look at."""
+    """One tenant host with all its DPUs: all facts of the decision."""
 
     host_ref: HostRef
     tenant: TenantSeen | Blind
@@ -355,17 +357,17 @@ class HostView:
     pods_namespace: str
     """Of the ovnkube-node pods."""
     config: Obj
-    """The DpuClusterConfig, whom Events are about."""
+    """The DpuClusterConfig that Events are about."""
     not_now: HoldReason | None = None
-    """Why no drain of this host may begin now: see `allowance`, or a teardown."""
+    """Why no drain of this host may begin now: no free slot (see `allowance`), or a teardown."""
     signals: tuple[Signal, ...] = ()
-    """Of the serving DPU's network, where the topology has them."""
+    """Signs of the serving DPU's network, where the topology has them."""
     evictions: tuple[str, ...] | None = ()
-    """Why the host's pods are not evicted, for a person; empty: nothing was found, or not looked up; None: the tenant
-    has yet to answer."""
+    """Why the host's pods are not evicted, for a person; empty: nothing was found, or it was not looked up; None: the
+    tenant has not answered yet."""
     settings: DrainSettings = DrainSettings()
     unverified: bool = False
-    """A cluster's time went back, and not every cycle has been taken over since."""
+    """A cluster's time went back, and not every record has been taken over since."""
     abandoned_since: int = 0
-    """Since when the host is seen with the taint of a maintenance that is gone and no mark, in seconds of the epoch; 0:
-    it is not so, or nobody remembers."""
+    """Since when the host has the taint of a maintenance that is gone, and no mark, in seconds of the epoch; 0: it has
+    not, or the time is unknown."""

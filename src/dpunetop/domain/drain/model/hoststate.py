@@ -1,4 +1,4 @@
-"""What follows from a view without deciding anything: who wants what, and whose maintenance is whose."""
+"""Facts derived from a view, without a decision: which drains are wanted, and which maintenance is ours."""
 
 from __future__ import annotations
 
@@ -28,26 +28,27 @@ from dpunetop.domain.drain.model.maintenances import (
     is_taken_back,
 )
 from dpunetop.domain.drain.model.record import Cycle, State
+from dpunetop.kube.meta import is_terminating
 
 Move = Task | HoldReason
-"""What a rule says of a host: the next task, or what it waits for."""
+"""The result of a rule: the next task, or why the host waits."""
 
 
 @dataclass(frozen=True)
 class HostState:
-    """One view, with the questions that several rules ask of it."""
+    """One view, with the derived facts that several rules need."""
 
     view: HostView
 
     @cached_property
     def maintenances(self) -> tuple[Maintenance, ...]:
-        """Those of the host that are known; empty also when nothing is known."""
+        """The known maintenances of the host; empty also when the tenant is not known."""
         tenant = self.view.tenant
         return () if isinstance(tenant, Blind) or tenant.maintenances is None else tenant.maintenances
 
     @cached_property
     def own(self) -> Maintenance | None:
-        """Ours, on its way out or not."""
+        """Our maintenance, being deleted or not."""
         return next((found for found in self.maintenances if found.ours), None)
 
     @cached_property
@@ -57,12 +58,12 @@ class HostState:
 
     @cached_property
     def host(self) -> HostNode | NodeGone | None:
-        """The tenant Node; None: nothing is known of it."""
+        """The tenant Node; None: unknown."""
         return None if isinstance(self.view.tenant, Blind) else self.view.tenant.node
 
     @cached_property
     def active(self) -> tuple[DpuView, ...]:
-        """DPUs whose drain is wanted and not given up."""
+        """DPUs whose drain is wanted and not aborted."""
         return tuple(dpu for dpu in self.view.dpus if self.is_active(dpu))
 
     @cached_property
@@ -73,7 +74,7 @@ class HostState:
 
     @cached_property
     def is_quiet(self) -> bool:
-        """Whether nothing of a drain is there: none is wanted, no record, no maintenance of ours, no mark of ours."""
+        """Whether there is no trace of a drain: none is wanted, and there is no record, maintenance or mark of ours."""
         marked = isinstance(self.host, HostNode) and (self.host.mark is not None or self._is_left_by_us)
         marked = marked or self.is_abandoned
         return not self.active and not self.cycles and self.own is None and not marked
@@ -86,7 +87,7 @@ class HostState:
     @property
     def is_outdated(self) -> bool:
         """Whether the host has to be drained once more: its own machine-config operator is, or was, at work under our
-        maintenance, or its Node was registered anew."""
+        maintenance, or its Node was registered again."""
         return self.own is not None and isinstance(self.host, HostNode) and is_outdated(self.own, self.host)
 
     @property
@@ -106,12 +107,12 @@ class HostState:
 
     @cached_property
     def is_abandoned(self) -> bool:
-        """Whether the host bears the taint of a maintenance that is gone, and nothing says what was before."""
+        """Whether the host has the taint of a maintenance that is gone, and its earlier cordon is not known."""
         return not self.maintenances and isinstance(self.host, HostNode) and is_abandoned(self.host)
 
     @property
     def is_to_be_returned(self) -> bool:
-        """Whether a maintenance of ours holds the host, or what it left behind does."""
+        """Whether a maintenance of ours holds the host, or a cordon that it left."""
         return self.own is not None or self.is_left_over
 
     def serves(self, dpu: DpuView) -> bool:
@@ -124,24 +125,25 @@ class HostState:
 
     def wants_drain(self, dpu: DpuView) -> bool:
         """Whether the host is to be drained for it: because its pair ends, or because the DPU is cordoned. A cordon
-        asks for a drain only where the DPU serves under protection, and no person says otherwise."""
+        asks for a drain only where the DPU serves under protection, and no person overrides it."""
         node = dpu.node
         if not self.serves(dpu) or not isinstance(node, DpuNode):
             return False
         return dpu.parting or (node.cordoned and node.override is not DrainOverride.SKIP)
 
     def is_skipped(self, dpu: DpuView) -> bool:
-        """Whether a person says that its cordon asks for no drain."""
+        """Whether a person has set `skip`, so that its cordon asks for no drain."""
         node = dpu.node
         is_cordoned = self.serves(dpu) and isinstance(node, DpuNode) and node.cordoned
         return is_cordoned and isinstance(node, DpuNode) and node.override is DrainOverride.SKIP and not dpu.parting
 
     def is_parting(self, dpu: DpuView) -> bool:
-        """Whether the host is drained because the pair ends: then the DPU serves it no more, and nothing is opened."""
+        """Whether the host is drained because the pair ends: afterwards the DPU no longer serves it, and its budget is
+        not opened before."""
         return dpu.parting and self.wants_drain(dpu)
 
     def is_active(self, dpu: DpuView) -> bool:
-        """Whether its drain is wanted and not given up."""
+        """Whether its drain is wanted and not aborted."""
         cycle = self.cycle(dpu)
         return self.wants_drain(dpu) and (cycle is None or cycle.state is not State.ABORTED)
 
@@ -151,11 +153,11 @@ class HostState:
 
     @cached_property
     def is_drained(self) -> bool:
-        """Whether our maintenance has drained the host, and holds it."""
+        """Whether our maintenance has drained the host and still holds it."""
         return is_drained(self.own, self.host)
 
     def is_drained_for(self, dpu: DpuView) -> bool:
-        """Whether the NodeMaintenance of the DPU's cycle has drained the host, and nothing else drains it."""
+        """Whether the NodeMaintenance of the DPU's cycle has drained the host, and no other maintenance does."""
         own, cycle = self.own, self.cycle(dpu)
         if own is None or cycle is None or self.foreign is not None or self.is_outdated:
             return False
@@ -166,7 +168,7 @@ class HostState:
         return isinstance(dpu.node, DpuNode) and dpu.node.override is DrainOverride.FORCE
 
     def is_held(self, dpu: DpuView) -> bool:
-        """Whether a person forbids that anything is opened or given back."""
+        """Whether a person forbids to open a budget or to give the host back."""
         return isinstance(dpu.node, DpuNode) and dpu.node.held
 
     def may_be_open(self, dpu: DpuView) -> bool:
@@ -180,17 +182,17 @@ class HostState:
         return self.is_forced(dpu) or self.is_drained_for(dpu)
 
     def prover(self) -> DpuView | None:
-        """The DPU that serves, which is the one that has to prove its network; None: no DPU serves the host."""
+        """The DPU that serves the host, and so has to prove its network; None: no DPU does."""
         return next((dpu for dpu in self.view.dpus if dpu.name == self.view.serving), None)
 
     @property
     def is_asked(self) -> bool:
-        """Whether a maintenance of ours stands, and stays."""
+        """Whether a maintenance of ours exists and is not being deleted."""
         return self.own is not None and not self.own.terminating
 
     @property
     def has_lost_record(self) -> bool:
-        """Whether a DPU without a record must have had one: each gets it before the host is drained."""
+        """Whether a DPU without a record must have lost it: each gets one before the host is drained."""
         return self.is_asked and (not self.cycles or (self.own is not None and has_drained(self.own)))
 
     @property
@@ -200,13 +202,15 @@ class HostState:
 
     @property
     def is_parted(self) -> bool:
-        """Whether no DPU serves the host or is paired with it; the next pairing takes it over."""
-        return self.view.serving is None and not any(dpu.paired for dpu in self.view.dpus)
+        """Whether no DPU serves the host or is paired with it, or the DpuClusterConfig is being deleted; the next pair
+        takes the host over."""
+        is_unserved = self.view.serving is None and not any(dpu.paired for dpu in self.view.dpus)
+        return is_unserved or is_terminating(self.view.config)
 
     @cached_property
     def is_to_be_lifted(self) -> bool:
-        """Whether a host that was led out by a DpuClusterConfig with our name is served again, and only its cordon is
-        left of that."""
+        """Whether the host is served again after a DpuClusterConfig of our name left it, and only its cordon
+        remains."""
         host, prover = self.host, self.prover()
         if not isinstance(host, HostNode) or not self._is_left_by_us or host.mark is not None or self.maintenances:
             return False

@@ -1,4 +1,4 @@
-"""How long each part of a drain, and of coming under protection, may take before it is told as stuck."""
+"""How long each step of a drain or of protection may take before it is reported as stuck."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import Enum
 
 
 class LimitedStep(Enum):
-    """What has a limit of time of its own; the value is its name in `spec.drain.limits`."""
+    """A step with a limit; the value is its name in `spec.drain.limits`."""
 
     PROTECTION = "protection"
     """A DPU comes under protection before it serves, or leaves it afterwards."""
     STARTING = "starting"
-    """The drain is wanted; the host has not been asked to drain yet."""
+    """The drain is wanted; the host is not asked to drain yet."""
     HOST_DRAIN = "hostDrain"
     """The host is being drained."""
     DPU_DRAIN = "dpuDrain"
@@ -23,13 +23,13 @@ class LimitedStep(Enum):
     RECOVERY = "recovery"
     """The DPU is back and still cordoned."""
     VERIFYING = "verifying"
-    """Its network is to be proven."""
+    """Its network has to be proven."""
     GIVING_BACK = "givingBack"
-    """The maintenance ends; the host is to be as it was before."""
+    """The maintenance ends; the host gets its earlier state back."""
 
     @property
     def reason(self) -> str:
-        """The word that `PairsHealthy` and Events show when it takes too long."""
+        """The reason that `PairsHealthy` and Events show when it takes too long."""
         return _REASONS[self]
 
 
@@ -54,12 +54,12 @@ DEFAULT_SECONDS: Mapping[LimitedStep, int] = {
     LimitedStep.VERIFYING: 600,
     LimitedStep.GIVING_BACK: 600,
 }
-"""Of every span; the schema of the API has the same defaults."""
+"""Default seconds of every step; the schema of the API has the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """`spec.drain.limits`, by the names there; what is not given has its default."""
+    """`spec.drain.limits`, by the names there; a limit that is not set has its default."""
 
     said: Mapping[str, int] = field(default_factory=dict)
 
@@ -72,7 +72,7 @@ DEFAULT_LIMITS = Limits()
 
 
 def duration(seconds: int) -> str:
-    """As the API takes it, such as `1h30m`."""
+    """A duration as the API reads it, such as `1h30m`."""
     hours, rest = divmod(seconds, 3600)
     minutes, left = divmod(rest, 60)
     parts = ((hours, "h"), (minutes, "m"), (left, "s"))

@@ -1,7 +1,7 @@
-"""Read what both clusters show of one tenant host and its DPUs.
+"""Read the objects of one tenant host and its DPUs into facts.
 
-Every reader takes an object as a cache or as the API server gives it, so that a decision and its fresh reads judge
-alike.
+Every reader takes an object from a cache or from the API server, so that a decision and its fresh reads judge in the
+same way.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from dpunetop.domain.names import (
     TEMPLATE_HASH_ANNOTATION,
     maintenance_name,
 )
+from dpunetop.kube.compact import boot_of, container_ids
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import Obj, annotations_of, is_terminating, labels_of, name_of, uid_of
 from dpunetop.kube.shapes import at, mappings
@@ -51,7 +52,7 @@ from dpunetop.kube.shapes import at, mappings
 def dpu_node(obj: Obj) -> DpuNode:
     """Read the infra Node of a DPU."""
     notes = annotations_of(obj)
-    boot = str(at(obj, "status", "nodeInfo", "bootID") or "")
+    boot = boot_of(obj)
     machine = machine_state(notes)
     return DpuNode(
         name=name_of(obj),
@@ -86,32 +87,31 @@ def budget(obj: Obj, owner: str) -> Budget:
 
 
 def is_ready_pod(obj: Obj) -> bool:
-    """Whether a pod runs, is Ready and stays."""
+    """Whether a pod runs, is Ready and is not being deleted."""
     running = (obj.get("status") or {}).get("phase") == "Running"
     return running and (condition_of(obj, "Ready") or {}).get("status") == "True" and not is_terminating(obj)
 
 
 def ready_blocker(pods: Iterable[Obj]) -> str:
-    """Name of one of these pods that is Ready, always the same one; empty: none is."""
+    """Name of one of these pods that is Ready, always the same one; empty: none."""
     return min((name_of(pod) for pod in pods if is_ready_pod(pod)), default="")
 
 
 def is_ovn_pod(obj: Obj) -> bool:
-    """Whether a pod has the label by which those of ovnkube-node are selected: `ovn_pod` is asked of no other."""
+    """Whether a pod has the label of ovnkube-node pods; `ovn_pod` takes only these."""
     return at(obj, "metadata", "labels", "app") == OVNKUBE_NODE
 
 
 NO_TEMPLATES = Templates()
-"""For a reader that does not ask which template a pod runs."""
+"""For a caller to which the template of a pod does not matter."""
 
 
 def ovn_pod(obj: Obj, templates: Templates = NO_TEMPLATES, idle: str = "") -> OvnPod:
     """Read an ovnkube-node pod. `idle` is the UID of a pod that has read no entry; empty: none is known.
 
-    This is what rule 4 means by a pod that is Ready and at the current template. A pod that has read no entry serves no
-    host: it proves nothing, whatever its kubelet says.
+    It defines rule 4's pod that is Ready and at the current template. A pod that has read no entry serves no host: it
+    proves nothing, even if it is Ready.
     """
-    statuses = (obj.get("status") or {}).get("containerStatuses") or []
     template = annotations_of(obj).get(TEMPLATE_HASH_ANNOTATION, "")
     return OvnPod(
         live=obj,
@@ -120,12 +120,12 @@ def ovn_pod(obj: Obj, templates: Templates = NO_TEMPLATES, idle: str = "") -> Ov
         terminating=is_terminating(obj),
         current=templates.counts(template),
         newest=bool(template) and template == templates.newest,
-        containers=tuple(sorted(str(status["containerID"]) for status in statuses if status.get("containerID"))),
+        containers=tuple(sorted(container_ids(obj))),
     )
 
 
 def maintenance(obj: Obj, owner: str) -> Maintenance:
-    """Read a NodeMaintenance. Ours is what bears our label under the name that we give to its host."""
+    """Read a NodeMaintenance. It is ours if it has our label and the name that we give to its host."""
     notes, pending = annotations_of(obj), at(obj, "status", "pendingPods")
     host = str(at(obj, "spec", "nodeName") or "")
     last_update = str(at(obj, "status", "lastUpdate") or "")
@@ -178,9 +178,9 @@ _PHASES: Mapping[str, MaintenancePhase] = {
     "Failed": MaintenancePhase.FAILED,
 }
 _MOST_WORDS = 200
-"""Of what a tenant says."""
+"""Words of a tenant's text that are shown."""
 MOST_PODS = 5
-"""So many pods of a host are named."""
+"""The number of pods of a host that are named."""
 _YES_NO: Mapping[str, bool] = {"yes": True, "no": False}
 
 
@@ -199,8 +199,8 @@ def _is_cordoned(obj: Obj) -> bool:
 
 
 def _phase(said: str, outdated: str, last_update: str) -> MaintenancePhase:
-    """Source: the node maintenance operator leaves `Succeeded` standing while it drains a host once more, and writes
-    another `lastUpdate` whenever that ends well (`Reconcile` in internal/controller/nodemaintenance_controller.go of
+    """Source: the node maintenance operator keeps `Succeeded` while it drains a host once more, and writes another
+    `lastUpdate` when that succeeds (`Reconcile` in internal/controller/nodemaintenance_controller.go of
     medik8s/node-maintenance-operator 3a54cd1)."""
     phase = _PHASES.get(said, MaintenancePhase.NEW)
     return (

@@ -1,4 +1,4 @@
-"""Fresh reads: what a procedure asks the API servers for, judged as the caches are."""
+"""Fresh reads of a procedure from the API servers, judged as cached objects are."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dpunetop.domain.drain.model.facts import Budget, DpuNode, HostNode, HostRef
 from dpunetop.domain.drain.model.readers import budget, dpu_node, host_node, is_ready_pod, maintenance
 from dpunetop.domain.names import NODEMAINTENANCES, PODDISRUPTIONBUDGETS, blocker_labels, blocker_name, maintenance_name
 from dpunetop.domain.reasons import event
+from dpunetop.kube.compact import node_of
 from dpunetop.kube.errors import NotFound
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.selectors import by_labels
-from dpunetop.kube.shapes import at
 
 
 def read_node(name: str) -> Steps[DpuNode | None]:
@@ -23,7 +23,7 @@ def read_node(name: str) -> Steps[DpuNode | None]:
 
 
 def tell_dpu(name: str, reason: str, words: str) -> Steps[None]:
-    """An Event on the Node of a DPU, if it is there."""
+    """An Event on the Node of a DPU, if that exists."""
     obj = yield from fetch(QuorumGet(INFRA, NODES, "", name))
     if obj is not None:
         yield event(INFRA, NODES, obj, reason, words)
@@ -38,8 +38,8 @@ def read_budget(host_ref: HostRef, dpu: str) -> Steps[Budget | None]:
 def read_blocker_ready(host_ref: HostRef, dpu: str, known: str) -> Steps[bool]:
     """Whether a blocker pod of the DPU is Ready; without one, a budget guards nothing.
 
-    The pod that is `known` to a cache is asked for by its name: the API server may hold a list back for 0.1 s, until
-    etcd has told its watch cache that nothing newer is on its way.
+    The pod that is `known` to a cache is read by name: the API server may delay a list for 0.1 s, until etcd confirms
+    to its watch cache that there is nothing newer.
     """
     pod = (yield from fetch(QuorumGet(INFRA, PODS, host_ref.namespace, known))) if known else None
     if pod is not None and _holds(pod, dpu):
@@ -49,11 +49,11 @@ def read_blocker_ready(host_ref: HostRef, dpu: str, known: str) -> Steps[bool]:
 
 
 def read_pods(namespace: str, dpu: str, known: Iterable[str]) -> Steps[tuple[Obj, ...]]:
-    """Those of the pods that a cache shows on the DPU which are there."""
+    """The pods that a cache shows on the DPU and that exist."""
     found: list[Obj] = []
     for name in known:
         pod = yield from fetch(QuorumGet(INFRA, PODS, namespace, name))
-        if pod is not None and at(pod, "spec", "nodeName") == dpu:
+        if pod is not None and node_of(pod) == dpu:
             found.append(pod)
     return tuple(found)
 
@@ -65,14 +65,14 @@ def read_host(host_ref: HostRef) -> Steps[HostNode | None]:
 
 
 def read_maintenance(host_ref: HostRef) -> Steps[Maintenance | None]:
-    """The NodeMaintenance under our name for the host, whosever it is."""
+    """The NodeMaintenance under our name for the host, of any owner."""
     obj = yield from fetch(QuorumGet(host_ref.tenant_cluster, NODEMAINTENANCES, "", maintenance_name(host_ref.host)))
     return None if obj is None else maintenance(obj, host_ref.owner)
 
 
 def read_maintenances(host_ref: HostRef) -> Steps[tuple[Maintenance, ...]]:
-    """All NodeMaintenances for the host, under any name, those that are about to go included; none where the kind is
-    not served."""
+    """All NodeMaintenances for the host, under any name, terminating ones included; none where the kind is not
+    served."""
     try:
         objs = yield from fetch_all(QuorumList(host_ref.tenant_cluster, NODEMAINTENANCES, ""))
     except NotFound:
@@ -82,5 +82,5 @@ def read_maintenances(host_ref: HostRef) -> Steps[tuple[Maintenance, ...]]:
 
 
 def _holds(pod: Obj, dpu: str) -> bool:
-    is_its_own = blocker_labels(dpu).items() <= labels_of(pod).items() and at(pod, "spec", "nodeName") == dpu
+    is_its_own = blocker_labels(dpu).items() <= labels_of(pod).items() and node_of(pod) == dpu
     return is_its_own and is_ready_pod(pod)

@@ -1,7 +1,7 @@
-"""The record of a running drain, on the budget of the DPU: all that is remembered, so that any process can go on.
+"""The record of a running drain, on the budget of the DPU. It holds all state, so that any process can go on.
 
-A record is written anew with every step, under a number drawn anew: so the budget's resourceVersion changes, and a
-write that was decided before fails.
+Every step writes the record with a new random number: so the budget's resourceVersion changes, and a write that was
+decided before fails.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from typing import Any
 
 
 class State(StrEnum):
-    """How far a cycle is."""
+    """The state of a cycle."""
 
     STARTING = "starting"
     """The drain is wanted; no maintenance of this cycle is known."""
     DRAINING = "draining"
-    """The maintenance that the record names drains the host, or has done so."""
+    """The maintenance in the record drains the host, or has drained it."""
     RETURNING = "returning"
-    """The cordon was taken back; the host is to be given back."""
+    """The cordon is removed; the host is to be given back."""
     ABORTED = "aborted"
-    """The drain is given up, although the cordon stands."""
+    """The drain is aborted, although the cordon stands."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """What the record says. Times are whole seconds of the epoch."""
+    """The content of the record. Times are whole seconds of the epoch."""
 
     state: State
     term: str
-    """The leadership that wrote it; a new leader takes over before it decides."""
+    """The leadership that wrote it; a new leader takes it over before it decides."""
     number: str = ""
     reason: str = ""
-    """Why it was aborted; stays when the cordon is taken back: a host that a person uncordoned needs no proof."""
+    """Why it was aborted; kept after the cordon is removed, because a host that a person uncordoned needs no proof."""
     maintenance: str = ""
-    """UID of the NodeMaintenance of this cycle; empty: none is known."""
+    """UID of the NodeMaintenance of this cycle; empty: none."""
     opened: bool = False
     """Whether the budget may have been open in this cycle, so that the DPU may have been down."""
     disturbed: bool = False
@@ -49,21 +49,21 @@ class Cycle:
     """Boot ID of the DPU as last recorded."""
     pod: str = ""
     containers: tuple[str, ...] = ()
-    """UID and container IDs of its ovnkube-node pod as seen in that boot."""
+    """UID and container IDs of its ovnkube-node pod, as seen in that boot."""
     stale: tuple[str, ...] = ()
-    """Container IDs of boots before that: that they look Ready proves nothing."""
+    """Container IDs of earlier boots: if they look Ready, that proves nothing."""
     booted_at: int = 0
-    """When that boot was first seen in this cycle; 0: it is the one in which the cycle began."""
+    """When that boot was first seen in this cycle; 0: the cycle began in it."""
     since: int = 0
     """When the drain was first wanted."""
     asked_at: int = 0
     """When the host's drain was first asked for in this cycle; 0: not yet."""
     opened_at: int = 0
-    """When the budget was opened last in this cycle; 0: it was not."""
+    """When the budget was last opened in this cycle; 0: never."""
     returned_at: int = 0
-    """When the cordon was seen to be taken back; 0: it stands."""
+    """When the cordon was seen to be removed; 0: it stands."""
     failures: int = 0
-    """How often a maintenance of this cycle failed or was refused."""
+    """The number of maintenances of this cycle that failed or were refused."""
     failed_at: int = 0
     failed: str = ""
     """UID of the maintenance that failed last, so that each counts once."""
@@ -72,23 +72,23 @@ class Cycle:
 
     @property
     def may_have_been_down(self) -> bool:
-        """Whether anything happened in this cycle after which the DPU's network has to be proven."""
+        """Whether the DPU may have been down in this cycle, so that its network has to be proven."""
         return self.opened or self.disturbed or bool(self.booted_at)
 
 
 def lost_record(state: State, term: str) -> Cycle:
-    """A record in place of one that is lost: the budget may have been open, and the DPU down."""
+    """A record in place of a lost one: the budget may have been open, and the DPU down."""
     return Cycle(state, term=term, opened=True)
 
 
 LONG_AGO = 1
-"""When a DPU is taken to have booted of whose past nothing is known: what runs is started anew without waiting."""
+"""The boot time of a DPU whose past is unknown: its pod is restarted without waiting."""
 STALE_LIMIT = 64
-"""So many containers of earlier boots are remembered, the youngest."""
+"""The number of containers of earlier boots that are kept, the youngest."""
 NOTE_LIMIT = 200
 
 VERSION = 2
-"""Of the form that is written. Form 1, which names no version, remembers no disturbance and no times but the first."""
+"""Version of the form that is written. Form 1, which names no version, has no `disturbed` and only the first time."""
 
 _FLAT = ("term", "number", "maintenance", "node", "boot", "pod", "failed", "note")
 _COUNTS = ("booted_at", "since", "asked_at", "opened_at", "returned_at", "failures", "failed_at")
@@ -97,7 +97,7 @@ _FLAGS = ("opened", "disturbed")
 
 
 def render_cycle(cycle: Cycle) -> str:
-    """The text of the annotation: equal cycles give equal text; what is empty is left out."""
+    """The text of the annotation: equal cycles give equal text; empty members are left out."""
     state = f"{cycle.state}/{cycle.reason}" if cycle.reason else str(cycle.state)
     found: dict[str, Any] = {"v": VERSION, "state": state}
     for name in (*_FLAT, *_COUNTS, *_FLAGS):
@@ -112,10 +112,10 @@ def render_cycle(cycle: Cycle) -> str:
 def parse_cycle(text: str | None) -> Cycle | None:
     """Read the annotation, in the form of any version; None: there is none.
 
-    Guarantees: `state` means the same in every form, so that a drain that was given up stays so. What an older form
-        does not say is taken as it is safe. Text in a newer form, or with a member that is not as it should be, counts
-        as a cycle of unknown past: it may have been open, and it has to be taken over; nothing is lost that can be
-        read. Of text that is no record at all nothing is known, not even a maintenance.
+    Guarantees: `state` means the same in every form, so that an aborted drain stays aborted. Members that an older form
+        lacks get their safe value. Text in a newer form, or with an invalid member, counts as a cycle of unknown past:
+        it may have been open, and has to be taken over; all valid members are kept. Text that is no record at all gives
+        an unknown cycle without a maintenance.
     """
     if text is None:
         return None
@@ -139,7 +139,7 @@ def parse_cycle(text: str | None) -> Cycle | None:
 
 
 def _from_first_form(cycle: Cycle) -> Cycle:
-    """Containers that started anew in the same boot were not remembered as a disturbance."""
+    """The first form did not record containers that restarted in the same boot as a disturbance."""
     asked_at = cycle.since if cycle.maintenance else 0
     return replace(cycle, disturbed=True, asked_at=asked_at, opened_at=cycle.since if cycle.opened else 0)
 
@@ -159,7 +159,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
 
 
 def stamped(before: Cycle | None, after: Cycle, now: int) -> Cycle:
-    """The record as it is written in place of `before`, with the times of what it says for the first time."""
+    """The record that replaces `before`, with the times of the steps that it has for the first time."""
     if after.state is State.DRAINING and not after.asked_at:
         after = replace(after, asked_at=now)
     returns = after.state is State.RETURNING and (before is None or before.state is not State.RETURNING)
@@ -167,7 +167,7 @@ def stamped(before: Cycle | None, after: Cycle, now: int) -> Cycle:
 
 
 def begun_anew(cycle: Cycle, now: int) -> Cycle:
-    """The record of a drain that is wanted once more before the one before it was over."""
+    """The record of a drain that is wanted again before the previous one was over."""
     return replace(
         cycle, state=State.STARTING, reason="", since=now, asked_at=0, opened_at=0, failures=0, note="", returned_at=0
     )
@@ -176,14 +176,14 @@ def begun_anew(cycle: Cycle, now: int) -> Cycle:
 def seen_in_boot(cycle: Cycle, boot: str, pod: str, containers: tuple[str, ...], now: int) -> Cycle:
     """The record after the DPU was seen with this boot ID and these containers.
 
-    Guarantees: containers of an earlier boot stay known as stale; what is not seen now changes nothing; another boot,
-        or other containers than those recorded, are remembered as a disturbance. In a record of unknown past all that
-        runs counts as stale. After a reboot the containers that are seen first count as stale too, unless some were
-        recorded in the boot before: those that ran in it may never have been recorded.
+    Guarantees: containers of an earlier boot stay known as stale; a container that is not seen now changes nothing;
+        another boot, or containers other than the recorded ones, are recorded as a disturbance. In a record of unknown
+        past all running containers count as stale. After a reboot the containers that are seen first count as stale
+        too, unless some were recorded in the boot before: those that ran in it may never have been recorded.
     """
     if not boot:
         return cycle
-    if not cycle.boot and cycle.may_have_been_down:  # of an unknown past: what runs now may be from before a reboot
+    if not cycle.boot and cycle.may_have_been_down:  # the past is unknown: what runs now may be from before a reboot
         return replace(cycle, boot=boot, booted_at=LONG_AGO, stale=tuple(sorted(containers))[-STALE_LIMIT:])
     if cycle.boot and boot != cycle.boot:
         seen = () if cycle.containers else containers

@@ -8,7 +8,7 @@ _LONGEST = 40
 
 
 def as_seconds(text: object) -> int:
-    """A time of the API in seconds of the epoch; 0 for whatever is none."""
+    """A time of the API in seconds of the epoch; 0 for anything else."""
     try:
         time = datetime.fromisoformat(text) if isinstance(text, str) and len(text) <= _LONGEST else None
         return max(0, int(time.timestamp())) if time is not None and time.tzinfo else 0

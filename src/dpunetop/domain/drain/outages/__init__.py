@@ -1,1 +1,1 @@
-"""Hosts that lose their network outside a drain: seen, told, and cordoned if the spec says so."""
+"""Hosts that lose their network outside a drain: detected, reported, and cordoned if the spec says so."""

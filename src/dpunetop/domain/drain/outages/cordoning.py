@@ -1,8 +1,8 @@
-"""Cordoning a host whose network failed outside a drain, and making it schedulable again.
+"""Cordon a host whose network failed outside a drain, and uncordon it again.
 
 The mark is written first and counted: a worker that cordons has seen all marks written before. So two workers that
 decide at once, in one process or in two, never exceed the limit of cordoned hosts. Each write carries the version of
-the host as it was read first: a drain that begins meanwhile, or a person, makes it fail.
+the host that was read first: if a drain or a person changes it meanwhile, the write fails.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dpunetop.domain.drain.model.calls import (
     fetch_all,
     store,
 )
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of, short_ids, write_mark
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress, mark_of, short_ids, write_mark
 from dpunetop.domain.drain.model.facts import HostNode, HostRef
 from dpunetop.domain.drain.model.readers import dpu_node, host_node, is_ready_pod, ovn_pod
 from dpunetop.domain.drain.model.reads import read_host, read_maintenances, read_pods
@@ -34,23 +34,23 @@ from dpunetop.kube.shapes import at
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """The DPU that serves the host, and where its pods are."""
+    """The DPU that serves the host, and its pods."""
 
     dpu: str
     namespace: str
     pods: tuple[str, ...]
-    """Names of those that a cache shows."""
+    """Names of its pods, from a cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class MarkHost:
-    """Write down that the host is to be cordoned, with what runs on its DPU now."""
+    """Record on the host that it is to be cordoned, with the boot and containers of its DPU now."""
 
     host_ref: HostRef
     server: Server
     outage: Outage
     after_seconds: int
-    """How long there must be none."""
+    """How long the network must have been failing."""
 
     @property
     def dpu(self) -> str:
@@ -61,7 +61,7 @@ class MarkHost:
         """See `calls.Task`."""
         host = yield from read_host(self.host_ref)
         if host is None or host.unplanned is not None or host.cordoned:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         if why := (yield from _hindrance(self.host_ref, host)):
             return Done(Result.STALE, f"{self.host_ref.host}: {why}")
         node, pods = yield from _read_server(self.server)
@@ -70,7 +70,7 @@ class MarkHost:
         containers = (each for pod in pods for each in ovn_pod(pod).containers)
         mark = CordonMark(
             owner=self.host_ref.owner,
-            stage=CordonStage.WANTED,
+            stage=CordonProgress.WANTED,
             since=self.outage.since,
             dpu=self.server.dpu,
             boot="" if node is None else dpu_node(node).boot_id,
@@ -82,7 +82,7 @@ class MarkHost:
 
 @dataclass(frozen=True, slots=True)
 class CordonHost:
-    """Cordon a host that is marked, unless as many hosts are cordoned as may be."""
+    """Cordon a host that is marked, unless the limit of cordoned hosts is reached."""
 
     host_ref: HostRef
     server: Server
@@ -100,7 +100,7 @@ class CordonHost:
         """See `calls.Task`."""
         host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or host.cordoned:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         if why := (yield from _hindrance(self.host_ref, host)):
             return Done(Result.STALE, f"{self.host_ref.host}: {why}")
         if not _is_due(self.host_ref, self.outage, self.after_seconds, *(yield from _read_server(self.server))):
@@ -109,7 +109,7 @@ class CordonHost:
         others = [node for node in nodes if name_of(node) != self.host_ref.host and takes_place(node)]
         if len(others) < self.limit:
             yield from store(
-                write_mark(self.host_ref.tenant_cluster, host.live, replace(self.seen, stage=CordonStage.CORDONED))
+                write_mark(self.host_ref.tenant_cluster, host.live, replace(self.seen, stage=CordonProgress.CORDONED))
             )
             return Done(Result.DONE, f"{self.host_ref.host}: is cordoned, because it has no network")
         if self._is_first(others):
@@ -118,17 +118,20 @@ class CordonHost:
         return Done(Result.REFUSED, f"{self.host_ref.host}: {len(others)} hosts are cordoned, as many as may be")
 
     def _is_first(self, others: Iterable[Obj]) -> bool:
-        """Of several that are marked and none of which may go on, one must stay."""
+        """If several are marked and together exceed the limit, one of them has to keep its mark."""
         marks = ((mark_of(node), name_of(node)) for node in others)
-        wanted = [(mark.since, name) for mark, name in marks if mark is not None and mark.stage is CordonStage.WANTED]
+        wanted = [
+            (mark.since, name) for mark, name in marks if mark is not None and mark.stage is CordonProgress.WANTED
+        ]
         return bool(wanted) and (self.seen.since, self.host_ref.host) < min(wanted)
 
 
 @dataclass(frozen=True, slots=True)
 class Uncordon:
-    """Give up mark and cordon of a host whose network is proven to work.
+    """Remove mark and cordon of a host whose network is proven.
 
-    Guarantees: all guards of giving back held, and no maintenance was there, after the host was read as it is changed.
+    Guarantees: all guards of giving back held, and no maintenance existed, after the read of the host whose version the
+        write carries.
     """
 
     host_ref: HostRef
@@ -145,7 +148,7 @@ class Uncordon:
         """See `calls.Task`."""
         host = yield from _read_marked(self.host_ref, self.seen)
         if host is None:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         if (broken := (yield from first_broken(self.host_ref, self.dpu_checks))) is not None:
             return broken
         pods = yield from read_pods(self.server.namespace, self.server.dpu, self.server.pods)
@@ -159,7 +162,7 @@ class Uncordon:
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """Take off a mark that stands for no cordon of ours; whether the host is schedulable stays as it is."""
+    """Remove a mark without a cordon of ours; the host stays schedulable or not."""
 
     host_ref: HostRef
     seen: CordonMark
@@ -168,7 +171,7 @@ class Withdraw:
         """See `calls.Task`."""
         host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or (host.cordoned and host.has_outage_cordon):
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
         return Done(Result.DONE, f"{self.host_ref.host}: its mark is taken off")
 
@@ -184,29 +187,29 @@ class Overrule:
         """See `calls.Task`."""
         host = yield from _read_marked(self.host_ref, self.seen)
         if host is None or host.cordoned:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
-        overruled = replace(self.seen, stage=CordonStage.OVERRULED)
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
+        overruled = replace(self.seen, stage=CordonProgress.OVERRULED)
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, overruled))
         return Done(Result.DONE, f"{self.host_ref.host}: another writer made it schedulable, and it stays so")
 
 
 def takes_place(node: Obj) -> bool:
-    """Whether a tenant Node counts as one of the hosts that are cordoned, or about to be, of any DpuClusterConfig."""
+    """Whether a tenant Node counts among the hosts that are cordoned or about to be, for any DpuClusterConfig."""
     mark = mark_of(node)
-    if mark is None or mark.stage is CordonStage.OVERRULED:
+    if mark is None or mark.stage is CordonProgress.OVERRULED:
         return False
-    return mark.stage is CordonStage.WANTED or bool(at(node, "spec", "unschedulable"))
+    return mark.stage is CordonProgress.WANTED or bool(at(node, "spec", "unschedulable"))
 
 
 def _read_marked(host_ref: HostRef, seen: CordonMark) -> Steps[HostNode | None]:
-    """The host, if it bears that very mark."""
+    """The host, if it has exactly that mark."""
     obj = yield from fetch(QuorumGet(host_ref.tenant_cluster, NODES, "", host_ref.host))
     host = None if obj is None else host_node(obj)
     return host if host is not None and host.unplanned == seen else None
 
 
 def _hindrance(host_ref: HostRef, host: HostNode) -> Steps[str]:
-    """Why nothing is done to the host now; empty: nothing speaks against it."""
+    """Why the host is not changed now; empty: it may be."""
     if host.mark is not None or host.terminating or host.in_own_drain:
         return "is in a drain, or about to go"
     if (yield from read_maintenances(host_ref)):
@@ -224,7 +227,7 @@ def _read_server(server: Server) -> Steps[tuple[Obj | None, tuple[Obj, ...]]]:
 
 
 def _is_due(host_ref: HostRef, seen: Outage, after_seconds: int, node: Obj | None, pods: tuple[Obj, ...]) -> bool:
-    """Whether the host still has no network, and has had none for so long: not another outage since a moment ago."""
+    """Whether the same outage still lasts, and for long enough; a new one starts its own count."""
     now = host_ref.author.now
     found = find_outage(Serving(host_ref.host, seen.dpu, node, pods), now, seen)
     return found is not None and found.is_told(now) and found.since + after_seconds <= now

@@ -9,16 +9,18 @@ from typing import Any
 
 from dpunetop.base.quoting import named, quoted, sentence
 from dpunetop.domain.drain.model.readers import dpu_node, is_ready_pod
+from dpunetop.domain.ovnkube.notrunning import OTHER_MACHINE, tells_other_machine
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import Obj, is_terminating, name_of, uid_of
 from dpunetop.kube.shapes import at, mappings
 
 STARTING_SECONDS = 120
-"""So long a pod may take from its creation, or the next one to come, until its host counts as without a network: pods
-are replaced when their template changes."""
+"""Time that a new pod, or the next one, may take before its host counts as without a network: pods are replaced when
+their template changes."""
 SUSPECT_NODES = 3
 SUSPECT_SHARE = 3
-"""So many Nodes of infra not Ready, and one of so many, are a failure of infra itself, not of its DPUs."""
+"""If at least this many Nodes of infra are not Ready, and at least one of this many, infra itself is suspected, not its
+DPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,12 @@ class Outage:
     """Seconds of the epoch."""
     cause: str
     told_from: int
-    """Until then it may be no more than a pod that starts."""
+    """Until then it may be only a pod that starts."""
     is_dated: bool = True
-    """Whether infra shows since when. Else it may have begun before: with the pod that was there earlier."""
+    """Whether infra shows when it began. If not, it may have begun earlier, with the previous pod."""
 
     def is_told(self, now: int) -> bool:
-        """Whether it counts."""
+        """Whether it is reported."""
         return now >= self.told_from
 
     @property
@@ -47,7 +49,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The DPU that serves a host, as infra shows it: in a cache, or when it is asked."""
+    """The DPU that serves a host, as infra shows it, in a cache or in a fresh read."""
 
     host: str
     dpu: str
@@ -58,9 +60,9 @@ class Serving:
 
 
 def find_outage(serving: Serving, now: int, before: Outage | None = None) -> Outage | None:
-    """What is wrong with the DPU that serves a host, as far as infra shows; None: nothing is.
+    """The failure of the DPU that serves a host, as far as infra shows one; None: none.
 
-    `before` is what was found last: an outage of which infra does not show since when goes on from there.
+    `before` is the previous result: an outage whose beginning infra does not show keeps that of `before`.
     """
     node, pod = _node_outage(serving, now), _pod_outage(serving, now)
     found = node or pod
@@ -72,10 +74,10 @@ def find_outage(serving: Serving, now: int, before: Outage | None = None) -> Out
 
 
 def is_disrupted(nodes: Iterable[Obj]) -> bool:
-    """Whether so many Nodes of infra are not Ready that what they show says nothing of single ones.
+    """Whether so many Nodes of infra are not Ready that infra itself is suspected.
 
-    Source: the node lifecycle controller of Kubernetes judges zones alike, from 55 % on; to cordon a host is never so
-        urgent that a third would not do.
+    Source: the node lifecycle controller of Kubernetes judges zones in the same way, from 55 % on; a cordon is never
+        urgent, so a third is enough here.
     """
     ready = [dpu_node(node).ready for node in nodes]
     lost = len(ready) - sum(ready)
@@ -83,7 +85,7 @@ def is_disrupted(nodes: Iterable[Obj]) -> bool:
 
 
 def spelled(seconds: int) -> str:
-    """A moment as people read it, which is also how the API writes it."""
+    """A time as people read it, and as the API writes it."""
     try:
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
     except (ValueError, OverflowError, OSError):
@@ -120,14 +122,16 @@ def _pod_outage(serving: Serving, now: int) -> Outage | None:
 
 
 def _why(pod: Obj) -> str:
-    """The first container that is in the way; how it ended last says more than that it waits to be started again."""
+    """The first container that does not run; its last end says more than its wait for the next start."""
     failing = [each for each in _containers(pod) if not each.get("ready")]
     for each in failing:
         if ended := _ended(each):
             code = at(ended, "exitCode")
             reason = str(at(ended, "reason") or "Error")
             exit_code = f", exit code {code}" if isinstance(code, int) else ""
-            return f": container {quoted(str(each.get('name')))} ended with {quoted(reason)}{exit_code}"
+            # Of a pull nothing is read: a kubelet says why only every other time, and the cause would go to and fro.
+            built = f": {OTHER_MACHINE}" if tells_other_machine(at(ended, "message")) else ""
+            return f": container {quoted(str(each.get('name')))} ended with {quoted(reason)}{exit_code}{built}"
     for each in failing:
         if isinstance(waits := at(each, "state", "waiting", "reason"), str):
             return f": container {quoted(str(each.get('name')))} waits: {quoted(_PULLS.get(waits, waits))}"
@@ -135,7 +139,7 @@ def _why(pod: Obj) -> str:
 
 
 _PULLS: Mapping[str, str] = {"ErrImagePull": "ImagePullBackOff"}
-"""A kubelet says one after the other."""
+"""A kubelet reports these reasons alternately, so they count as one."""
 
 
 def _has_failed(pod: Obj) -> bool:

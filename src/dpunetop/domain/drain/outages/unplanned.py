@@ -1,8 +1,8 @@
-"""What is said of a host whose network fails outside a drain, and what is done about it.
+"""The decision about a host whose network fails outside a drain: the report, and the cordon.
 
-It is always told. With `spec.unplanned.policy: Cordon` the host is cordoned as well, once it has been without a network
-for long enough, and made schedulable again on the proof that a drain would give it back on. Nothing is done while a
-drain or a maintenance has to do with the host, nor while infra itself may be what fails.
+It is always reported. With `spec.unplanned.policy: Cordon` the host is also cordoned once it has been without a network
+for long enough, and uncordoned on the same proof as at the end of a drain. Nothing is written while a drain or a
+maintenance concerns the host, or while infra itself is suspected.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import Enum, StrEnum, auto
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
 from dpunetop.domain.drain.model.calls import Task
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress
 from dpunetop.domain.drain.model.facts import Blind, DpuNode, DpuView, HostNode, HostRef, HostView, Mco
 from dpunetop.domain.drain.model.hoststate import HostState
 from dpunetop.domain.drain.model.record import Cycle, State
@@ -26,7 +26,7 @@ from dpunetop.kube.meta import name_of
 
 
 class Turn(Enum):
-    """Whether a host that is to be cordoned may be, as far as `spec.unplanned.maxHosts` goes."""
+    """Whether `spec.unplanned.maxHosts` allows to cordon a host."""
 
     UNDECIDED = auto()
     GRANTED = auto()
@@ -35,19 +35,19 @@ class Turn(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cordons:
-    """What all hosts of a DpuClusterConfig share when one of them is to be cordoned."""
+    """The limits on cordons that all hosts of a DpuClusterConfig share."""
 
     limit: int = 0
     """How many hosts of the tenant may be cordoned because of outages at once."""
     suspect: str = ""
-    """Why infra itself may be what fails, so that nothing is done to any host; empty: it is not."""
+    """Why infra itself is suspected, so that no host is changed; empty: it is not."""
 
 
 NO_CORDONS = Cordons()
 
 
 class NetworkReason(StrEnum):
-    """What is said of a host; each is a word that conditions and Events show."""
+    """The state of a host's network; conditions and Events show these words."""
 
     HOST_WITHOUT_NETWORK = "HostWithoutNetwork"
     HOST_CORDONED = "HostCordoned"
@@ -58,12 +58,12 @@ class NetworkReason(StrEnum):
 
 
 NETWORK_BACK = "NetworkBack"
-"""Reason of the Event about a host of which none of these is said any more."""
+"""Reason of the Event about a host to which none of these applies any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkState:
-    """What is wrong with the network of one host."""
+    """The failure of one host's network."""
 
     host: str
     dpu: str
@@ -71,12 +71,12 @@ class NetworkState:
     reason: NetworkReason
     message: str
     asks_since: int | None = None
-    """Since when it has no network, if it waits to be let be cordoned; None: it does not."""
+    """Since when it has no network, if it waits for a turn to be cordoned; None: it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutageView:
-    """All that the decision may look at."""
+    """All facts of the decision."""
 
     host_ref: HostRef
     spec: UnplannedSpec
@@ -85,14 +85,14 @@ class OutageView:
     outage: Outage | None
     dpus: tuple[DpuView, ...]
     host: HostView | None
-    """None: nothing is known of the tenant yet."""
+    """None: the tenant is not known yet."""
     is_leaving: bool = False
-    """The DpuClusterConfig is being deleted: no host is cordoned any more."""
+    """The DpuClusterConfig terminates: no host is cordoned any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutageDecision:
-    """What to do now, what is said, and when to decide again although nothing wakes."""
+    """The task, the report, and when to decide again although nothing wakes the key."""
 
     task: Task | None = None
     state: NetworkState | None = None
@@ -100,7 +100,8 @@ class OutageDecision:
 
 
 def decide_outage(view: OutageView) -> OutageDecision:
-    """The next step for one host. Guarantees: of equal views equal decisions; each task looks for itself."""
+    """The next step for one host. Guarantees: equal views give equal decisions; each task reads again before it
+    writes."""
     outage, now = _uncovered(view), view.host_ref.author.now
     if outage is not None and not outage.is_told(now):
         return replace(_decide(view, None), recheck_seconds=outage.told_from - now)
@@ -115,25 +116,25 @@ def _decide(view: OutageView, outage: Outage | None) -> OutageDecision:
 
 
 def cordon_turns(limit: int, asking: Iterable[tuple[int, str]], taken: Collection[str]) -> Mapping[str, Turn]:
-    """Which of the hosts that ask, each with since when it has no network, may be cordoned; `taken` are those that
-    are, or are marked. Guarantees: the longest outage goes first."""
+    """Which of the hosts that ask may be cordoned, each given with the beginning of its outage; `taken` are those that
+    are cordoned or marked. Guarantees: the longest outage comes first."""
     waiting = sorted((since, host) for since, host in asking if host not in taken)
     free = max(0, limit - len(taken))
     return {host: Turn.GRANTED if place < free else Turn.REFUSED for place, (_, host) in enumerate(waiting)}
 
 
-# --- what is so -----------------------------------------------------------------------------------------------------
+# --- the facts -----------------------------------------------------------------------------------------------------
 
 
 def _host(view: OutageView) -> HostNode | None:
-    """The tenant Node; None: it is gone, or nothing is known of it."""
+    """The tenant Node; None: it is gone or unknown."""
     tenant = None if view.host is None else view.host.tenant
     node = None if tenant is None or isinstance(tenant, Blind) else tenant.node
     return node if isinstance(node, HostNode) else None
 
 
 def _uncovered(view: OutageView) -> Outage | None:
-    """The outage, unless a drain of ours has emptied the host. While the tenant is out of sight its records count."""
+    """The outage, unless a drain of ours has emptied the host. While the tenant cannot be read, the records tell."""
     if view.host is None or isinstance(view.host.tenant, Blind):
         cycles = (dpu.budget.cycle for dpu in view.dpus if dpu.budget is not None and dpu.budget.ours)
         covered = any(each is not None and each.opened and each.state is not State.ABORTED for each in cycles)
@@ -144,7 +145,7 @@ def _uncovered(view: OutageView) -> Outage | None:
 
 
 def _is_busy(view: OutageView, host: HostNode) -> bool:
-    """Whether a drain or a maintenance has to do with the host: then all that is done to it is theirs."""
+    """Whether a drain or a maintenance concerns the host: then only they change it."""
     if view.host is None:
         return True
     host_state = HostState(view.host)
@@ -214,7 +215,7 @@ def _server(view: OutageView, dpu: str) -> Server:
 
 
 def _marked(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> OutageDecision:
-    if outage is not None and mark.stage is CordonStage.CORDONED and 0 < mark.since < outage.since:
+    if outage is not None and mark.stage is CordonProgress.CORDONED and 0 < mark.since < outage.since:
         outage = replace(outage, since=mark.since)
     said = _said(view, host, mark, outage)
     if view.cordons.suspect or _is_busy(view, host):
@@ -224,18 +225,18 @@ def _marked(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage |
 
 def _next(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> Task | None:
     match mark.stage, host.cordoned:
-        case CordonStage.WANTED, False if outage is not None and _is_to_be_cordoned(view, outage):
+        case CordonProgress.WANTED, False if outage is not None and _is_to_be_cordoned(view, outage):
             server, after = _server(view, outage.dpu), view.spec.after_seconds
             return CordonHost(view.host_ref, server, mark, outage, after, view.cordons.limit)
-        case CordonStage.WANTED, _:
+        case CordonProgress.WANTED, _:
             return Withdraw(view.host_ref, mark)
-        case CordonStage.CORDONED, True:
+        case CordonProgress.CORDONED, True:
             return _uncordon(view, mark)
         case _:
             is_over = outage is None and not _missing(view, mark)
             if is_over or _prover(view) is None:
                 return Withdraw(view.host_ref, mark)
-            return None if mark.stage is CordonStage.OVERRULED else Overrule(view.host_ref, mark)
+            return None if mark.stage is CordonProgress.OVERRULED else Overrule(view.host_ref, mark)
 
 
 def _is_to_be_cordoned(view: OutageView, outage: Outage) -> bool:
@@ -261,8 +262,8 @@ def _prover(view: OutageView) -> DpuView | None:
 
 
 def _missing(view: OutageView, mark: CordonMark) -> tuple[str, ...]:
-    """What the DPU that serves has yet to show, as at the end of a drain. Containers that the mark names were there
-    when the network failed: after a reboot they prove nothing."""
+    """The proof that the DPU that serves still lacks, as at the end of a drain. Containers that the mark names ran when
+    the network failed: after a reboot they prove nothing."""
     prover = _prover(view)
     if view.host is None or prover is None:
         return ("a DPU that serves the host",)
@@ -276,7 +277,7 @@ def _missing(view: OutageView, mark: CordonMark) -> tuple[str, ...]:
 
 
 def _unguarded(host_state: HostState) -> Iterable[str]:
-    """What the guards of giving back ask for beside the network."""
+    """The guards of giving back that do not hold, beside the network."""
     for dpu in host_state.view.dpus:
         if not host_state.serves(dpu) or not isinstance(dpu.node, DpuNode):
             continue
@@ -289,7 +290,7 @@ def _unguarded(host_state: HostState) -> Iterable[str]:
 
 
 def _said(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | None) -> OutageDecision:
-    is_ours = mark.stage is CordonStage.CORDONED and host.cordoned
+    is_ours = mark.stage is CordonProgress.CORDONED and host.cordoned
     if outage is not None:
         return _said_of_outage(view, host, mark, outage, is_ours=is_ours)
     if not is_ours or _is_busy(view, host):
@@ -303,8 +304,8 @@ def _said(view: OutageView, host: HostNode, mark: CordonMark, outage: Outage | N
 
 
 def _said_of_cordon(view: OutageView, mark: CordonMark) -> tuple[NetworkReason, str, str] | None:
-    """Why a cordon of ours still stands although no outage is seen any more; None: it is taken off now, and if that
-    fails, that is said."""
+    """Why a cordon of ours still stands although the outage is over; None: it is removed now, and a failure of that is
+    reported."""
     missing, prover = _missing(view, mark), _prover(view)
     if prover is None:
         words = f"no DPU serves it any more: uncordon it yourself (kubectl uncordon {named(view.host_ref.host)})"
@@ -326,7 +327,7 @@ def _said_of_outage(
     if is_ours:
         words = "it is cordoned until its network is proven to work; repair the DPU"
         return _tell(outage, words, NetworkReason.HOST_CORDONED)
-    if mark.stage is CordonStage.WANTED and not host.cordoned:
+    if mark.stage is CordonProgress.WANTED and not host.cordoned:
         return _tell(outage, "it is about to be cordoned; repair the DPU")
     whose = "another writer has cordoned it" if host.cordoned else "another writer has made it schedulable"
     return _tell(outage, f"{whose}, and it stays so; repair the DPU")

@@ -1,11 +1,12 @@
-"""What keeps a DPU from being drained before its host: the blocker pod and the budget that guards it.
+"""The blocker pod and its budget, which keep a DPU from being drained before its host.
 
-Desired objects are canonical for server-side apply. One field manager owns the whole budget, so each apply of it
-restates everything: form, host and record.
+Desired objects are canonical for server-side apply. One field manager owns the whole budget, so each apply of it has
+all fields: form, host and record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
@@ -23,6 +24,7 @@ from dpunetop.domain.names import (
     SINCE_ANNOTATION,
     blocker_labels,
     blocker_name,
+    labels_of_blocker,
 )
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, namespace_of, new_object, version_of
@@ -44,7 +46,7 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class BlockerSettings:
-    """What is the same for all blockers of an owner."""
+    """The settings that all blockers of an owner share."""
 
     namespace: str
     """Of the operator."""
@@ -84,11 +86,11 @@ _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
 
 BLOCKED_NODE = "blockedNode"
-"""Member of what a cache keeps of a Deployment: the answer of `blocked_node`."""
+"""Member of a cached Deployment: the result of `blocked_node`."""
 
 
 def blocked_node(live: Obj) -> str:
-    """The node that a blocker is for; empty if its Deployment does not say."""
+    """The node of a blocker; empty if its Deployment does not name one."""
     if BLOCKED_NODE in live:
         return str(live[BLOCKED_NODE])
     terms = mappings(at(live, *_POD, "affinity", "nodeAffinity", _REQUIRED, "nodeSelectorTerms"))
@@ -98,19 +100,42 @@ def blocked_node(live: Obj) -> str:
 
 
 def first_budget(settings: BlockerSettings, node: str, serves: str) -> dict[str, Any]:
-    """The budget of a DPU that has none: closed if it is found serving a host, else open."""
+    """The first budget of a DPU: closed if it serves a host already, else open."""
     form = Form.CLOSED if serves else Form.OPEN
     desired = new_object(PODDISRUPTIONBUDGETS, settings.namespace, blocker_name(node))
     desired["metadata"]["labels"] = {OWNER_LABEL: settings.owner}
-    desired["spec"] = _spec(form, {"matchLabels": dict(blocker_labels(node))})
+    desired["spec"] = _spec(form, _selector(blocker_name(node)))
     if serves:
         desired["metadata"]["annotations"] = {SERVES_ANNOTATION: serves}
     return desired
 
 
+SELECTS_ITSELF = "selectsItself"
+"""Member of the `spec` of a budget, as a cache keeps it, in place of a selector that follows from the budget's name."""
+
+
+def kept_spec(live: Obj) -> Any:
+    """What a cache keeps of the `spec` of a budget: nothing of a selector by which it finds the blocker of its name, so
+    that thousands have the same."""
+    spec = live.get("spec")
+    if not isinstance(spec, Mapping) or spec.get("selector") != _selector(name_of(live)):
+        return spec
+    return {**{name: value for name, value in spec.items() if name != "selector"}, SELECTS_ITSELF: True}
+
+
+def selector_of(live: Obj) -> Obj:
+    """The selector of a budget, as a cache keeps the budget or as a server shows it."""
+    selector: Obj = _selector(name_of(live)) if SELECTS_ITSELF in live["spec"] else live["spec"]["selector"]
+    return selector
+
+
+def _selector(name: str) -> dict[str, Any]:
+    return {"matchLabels": dict(labels_of_blocker(name))}
+
+
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """All that a budget says; what is not changed on purpose is restated as it was read."""
+    """All fields of a budget; a write repeats those that it does not change as they were read."""
 
     form: Form
     serves: str
@@ -119,15 +144,16 @@ class BudgetState:
 
 
 def state_of(budget: Budget) -> BudgetState:
-    """What a budget says now."""
+    """The state of a budget as it was read."""
     form = Form.OPEN if budget.is_open else Form.CLOSED
     return BudgetState(form, budget.serves, budget.cycle, budget.leaving)
 
 
 def write_budget(host_ref: HostRef, read: Budget, state: BudgetState) -> Apply:
-    """The one write of a budget that exists: names what was read, and changes it in any case while it has a record.
+    """The only write of an existing budget: it carries the version that was read, and while there is a record it always
+    changes the object.
 
-    Guarantees: fails if anybody wrote the budget since `read`; name and selector stay as they are.
+    Guarantees: fails if any client wrote the budget since `read`; name and selector stay as they are.
     """
     live, cycle = read.live, state.cycle
     is_same = (state.serves, bool(state.leaving)) == (read.serves, bool(read.leaving))
@@ -147,7 +173,7 @@ def write_budget(host_ref: HostRef, read: Budget, state: BudgetState) -> Apply:
     desired["metadata"]["labels"] = {OWNER_LABEL: host_ref.owner}
     if kept := {name: text for name, text in notes.items() if text}:
         desired["metadata"]["annotations"] = kept
-    desired["spec"] = _spec(state.form, live["spec"]["selector"])
+    desired["spec"] = _spec(state.form, selector_of(live))
     return Apply(
         INFRA, PODDISRUPTIONBUDGETS, desired, live, host_ref.author.field_manager, Fence.VERSION, Ownership.WHOLE
     )
@@ -160,7 +186,7 @@ def _spec(form: Form, selector: Obj) -> dict[str, Any]:
 
 
 def _pod(settings: BlockerSettings, node: str) -> dict[str, Any]:
-    """The host network because nothing else runs on a DPU node; for the rest as restricted as a pod can be."""
+    """On the host network, because a DPU node has no other; otherwise as restricted as a pod can be."""
     by_name = [{"key": "metadata.name", "operator": "In", "values": [node]}]
     user = {} if settings.has_scc else {"runAsUser": _NOBODY_UID}
     return {

@@ -1,8 +1,8 @@
-"""Rule 1, a DPU serves only under protection: what is done about one DPU's blocker, budget and entry, in which order.
+"""Rule 1, a DPU serves only under protection: the order of the writes to one DPU's blocker, budget and entry.
 
 On the way in the budget is closed, then the blocker must be Ready and the node schedulable, and only then the entry is
-written, without which the pod serves no host. On the way back the entry goes, then the pods that may have read it, and
-only then the budget is opened. The mark never goes because something is not known.
+written, without which the pod serves no host. On the way back the entry is removed first, then the pods that may have
+read it, and only then the budget is opened. A fact that is unknown never opens a budget.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dpunetop.kube.plan import Apply, Fence, Ownership
 
 
 class ProtectionPhase(StrEnum):
-    """How far the protection of one DPU is, in the word that conditions show."""
+    """The phase of one DPU's protection, as conditions show it."""
 
     BLOCKER_MISSING = "BlockerMissing"
-    """Blocker or budget are about to be made."""
+    """Blocker or budget are about to be created."""
     NOT_OURS = "NotOurs"
     """Blocker or budget are not ours: they are left alone, and the DPU serves no host."""
     NOT_SERVING = "NotServing"
-    """The budget is open: no host is served, and nothing is held."""
+    """The budget is open: the DPU serves no host, and its drain is not held."""
     CLOSING = "Closing"
     BLOCKER_NOT_READY = "BlockerNotReady"
     """The budget is closed over a pod that is not Ready, which it does not guard."""
@@ -41,69 +41,69 @@ class ProtectionPhase(StrEnum):
     REMOVAL_PENDING = "RemovalPending"
     """It serves a host that it is no longer paired with, until that host is drained."""
     LEAVING = "Leaving"
-    """The entry is gone; pods that may have read it have yet to go."""
+    """The entry is removed; pods that may have read it have yet to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """The ConfigMap that pods read, as far as one DPU needs it."""
+    """The part of the ConfigMap of entries that concerns one DPU."""
 
     namespace: str
     host: str | None
     """Host that the DPU's entry names; None: it has none."""
     text: str = ""
-    """The entry as it is; empty: unknown, or there is none."""
+    """The current entry; empty: unknown, or there is none."""
     foreign: bool = False
-    """Whether another client overwrote it, so that it does not show what pods have read."""
+    """Whether another client overwrote it, so that it does not show the entry that pods have read."""
     idle: frozenset[str] = frozenset()
     """UIDs of pods that are known to have read no entry."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtectionView:
-    """All that the decision about one DPU's protection may look at."""
+    """All facts of the decision about one DPU's protection."""
 
     dpu: DpuView
     settings: BlockerSettings
     host_ref: HostRef
-    """Its `host` is the one that the budget serves, else the one that the DPU is paired with, else empty."""
+    """Its `host` is the one in the budget, else the one with which the DPU is paired, else empty."""
     deployment: Obj | None
     pairing: str | None
-    """Host that it is validly paired with; None: with none, or the pairing is ambiguous."""
+    """Host with which it is validly paired; None: none, or the pairing is ambiguous."""
     text: str
-    """Its entry as pods are to read it; empty: another DPU serves the host, this one only counts for its drains."""
+    """Its desired entry; empty: another DPU serves the host, and this one only counts for its drains."""
     configured: bool
-    """Whether its host configuration has arrived, or needs none."""
+    """Whether its Node runs its host configuration, or needs none."""
     is_tenant_known: bool
-    """Whether it is known which cluster the tenant is. Before that other owners of the host are unknown, and
-    what is protected for it counts as a claim."""
+    """Whether the identity of the tenant cluster is known. Before that other claims to the host are unknown, and a
+    protection for it counts as one."""
     entries: Entries
     drained: bool
-    """Whether the host that it serves is drained or absent, so that it may be taken apart."""
+    """Whether the host that it serves is drained or absent, so that the pair may end."""
     active: bool
-    """Whether its drain is wanted or a cycle runs: then no blocker is rolled."""
+    """Whether its drain is wanted or a cycle runs: then its blocker is not rolled."""
     access: Access = Access.GIVEN
     """Whether entries and pods may be read and written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What to do now, and how far it is."""
+    """The next steps, and the phase."""
 
     upkeep: tuple[Apply, ...]
-    """Blocker and first budget as they are to be: for the executor, which skips what would change nothing."""
+    """The desired blocker and first budget, for the executor, which skips writes that would change nothing."""
     task: Task | None
-    """What to do after that."""
+    """The task after that."""
     guarding: ProtectionPhase
     entry: DesiredEntry | None = None
-    """That may be written now, with those of all other DPUs in one write; see `PutEntries`."""
+    """The entry that may be written now, with those of all other DPUs in one write; see `PutEntries`."""
 
 
 def decide_protection(view: ProtectionView) -> Protection:
     """The next step for one DPU.
 
-    Guarantees: a DPU that is found serving is closed whatever else is true; it never opens while an entry or a pod is
-        left that serves; nothing here asks whether the tenant can be reached.
+    Guarantees: the budget of a DPU that is found serving is closed in any case; it never opens while an entry or a pod
+        that serves is left; the decision does not depend on whether the tenant can be reached.
     """
     if not _is_ours(view):
         return Protection((), None, ProtectionPhase.NOT_OURS)
@@ -134,8 +134,8 @@ def _is_ours(view: ProtectionView) -> bool:
 
 
 def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
-    """A blocker is rolled only while nothing can be evicted meanwhile; the budget is made once, and from then on each
-    write of it names what was read (rule 2)."""
+    """A blocker is rolled only while no pod of it can be evicted meanwhile; the budget is created once, and every later
+    write carries the version that was read (rule 2)."""
     name, manager, steps = view.dpu.name, view.host_ref.author.field_manager, []
     if view.deployment is None or _may_roll(view):
         desired, live = blocker(view.settings, name), view.deployment
@@ -147,7 +147,7 @@ def _upkeep(view: ProtectionView) -> tuple[Apply, ...]:
 
 
 def _may_roll(view: ProtectionView) -> bool:
-    """Two Ready pods would let one be evicted, so never near a drain."""
+    """With two Ready pods one could be evicted, so a blocker is never rolled near a drain."""
     node = view.dpu.node
     return isinstance(node, DpuNode) and not node.cordoned and not view.active
 
@@ -160,7 +160,7 @@ def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, Pro
 
 
 def _host_to_guard(view: ProtectionView) -> str | None:
-    """The host that it is found serving, or that it may begin to serve now."""
+    """The host that the DPU serves already, or that it may begin to serve now."""
     node = view.dpu.node
     if view.entries.host is not None:
         return view.entries.host
@@ -186,7 +186,7 @@ def _entry(view: ProtectionView) -> DesiredEntry:
 
 
 def _may_change(view: ProtectionView) -> bool:
-    """Whether an entry is to be another one and no pod has read it."""
+    """Whether the entry differs from the desired one and no pod has read it."""
     changed = bool(view.text) and view.entries.text not in ("", view.text)
     return changed and (view.entries.foreign or all(pod.uid in view.entries.idle for pod in view.dpu.pods))
 
@@ -198,22 +198,23 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Protec
         parting = TakeEntry(view.host_ref, view.dpu.name, view.entries.namespace, view.drained)
         return parting, ProtectionPhase.LEAVING
     if budget.is_open:
-        return None, ProtectionPhase.LEAVING  # the drain's own affair: it closes first
+        return None, ProtectionPhase.LEAVING  # the drain's tasks close it first
     going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
     if going and all(pod.terminating for pod in going):
-        return None, ProtectionPhase.LEAVING  # the kubelet's affair: that they are gone wakes us
+        return None, ProtectionPhase.LEAVING  # the kubelet ends them, and their deletion wakes us
     return Leave(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.LEAVING
 
 
 def _may_be_let_go(view: ProtectionView) -> bool:
-    """Whether the host may lose its network: drained or absent, and not held. A removal that has begun goes on."""
+    """Whether the host may lose its network: it is drained or absent, and no person holds it. A removal that has begun
+    goes on."""
     node = view.dpu.node
     return view.drained and not (isinstance(node, DpuNode) and node.held)
 
 
 def _out_of_reach(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
-    """Entries and pods cannot be reached. The host is drained first, unless its pod is being deleted or a person forces
-    the end."""
+    """The steps while entries and pods cannot be reached. The host is drained first, unless its pod is being deleted or
+    a person forces the deletion."""
     budget = view.dpu.budget
     if budget is None or not budget.serves:
         return None, ProtectionPhase.NOT_SERVING

@@ -47,36 +47,37 @@ from dpunetop.kube.plan import Delete, Patch
 from dpunetop.kube.selectors import by_labels, by_name
 
 HOST_LET_GO, HOST_CUT_OFF = "HostLetGo", "HostCutOff"
-"""Reasons of Events on the Node of a DPU that serves its host no more: one that is drained, and one that is not."""
+"""Reasons of Events on the Node of a DPU that no longer serves its host: for a host that is drained, and for one that
+is not."""
 _GOING = ("entry",)
-"""In place of the pods that are to go: the entry is about to, so that they are not known yet."""
+"""Stands for the pods that have to end, while the entry is about to be removed and they are not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shut:
-    """Close the budget of a DPU that is to serve, or is found serving, and write down which host.
+    """Close the budget of a DPU that is to serve, or is found serving, and record which host.
 
-    Guarantees: writes the budget only as it was seen, so that nothing needs to be read before.
+    Guarantees: the write carries the version that was seen, so no read is needed before.
     """
 
     host_ref: HostRef
     dpu: str
     host: str
     seen: Budget
-    """One of ours that serves no host."""
+    """A budget of ours that names no host."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
         try:
             yield from store(write_budget(self.host_ref, self.seen, BudgetState(Form.CLOSED, self.host, None)))
         except Conflict:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
         return Done(Result.DONE, f"{self.dpu}: is protected for {self.host}")
 
 
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Its entry is there again, or has not gone yet: the pods need not go.
+    """Keep the pods of a DPU whose entry exists again, or still exists.
 
     Guarantees: writes the ConfigMap first, so that a pending removal of the entry fails.
     """
@@ -92,7 +93,7 @@ class Stay:
             return Done(Result.STALE, f"{self.dpu}: its entry is not there")
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is None or not read.ours or read.serves != self.host_ref.host or not read.leaving:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
         yield from store(Patch(INFRA, CONFIGMAPS, live, {"metadata": _fenced(self.host_ref, self.dpu)}))
         yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=())))
         return Done(Result.DONE, f"{self.dpu}: stays with {self.host_ref.host}")
@@ -100,7 +101,7 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class DesiredEntry:
-    """One DPU that is to serve: its site names the host."""
+    """One DPU that is to serve the host of its `host_ref`."""
 
     host_ref: HostRef
     dpu: str
@@ -113,10 +114,10 @@ class DesiredEntry:
 class PutEntries:
     """Write the entries of DPUs that are protected, all in one write.
 
-    The ConfigMap is read first and written with that version: a removal of an entry changes it, so no entry arrives
-    later; and no host gets a second one beside what another process has written. The node is read after
-    the budget: a drain that began before it was closed still shows. A pod that is there before the entry is written
-    down as idle with it, and an entry that a pod has read is not changed.
+    The ConfigMap is read first and written with that version: a removal of an entry changes it, so no older write
+    arrives later, and no host gets a second entry beside one from another process. The node is read after the budget: a
+    drain that began before the budget closed still shows. A pod that exists before the entry is recorded as idle in the
+    same write, and an entry that a pod has read is not changed.
     """
 
     namespace: str
@@ -149,10 +150,9 @@ class PutEntries:
 
 @dataclass(frozen=True, slots=True)
 class ChangeEntry:
-    """Write another entry for a DPU that stays with its host, which is drained, and have its pod start anew with it.
+    """Write a new entry for a DPU that keeps its host, which is drained, and restart its pod.
 
-    Guarantees: the pod is written down with the entry as one that may go: so it goes after a crash too, and proves
-        nothing any more.
+    Guarantees: the same write records the pod as idle: so it is deleted after a crash too, and proves nothing any more.
     """
 
     host_ref: HostRef
@@ -166,7 +166,7 @@ class ChangeEntry:
         pods = yield from _pods_on(self.namespace, self.dpu)
         before = entries_of(live).get(self.dpu, "")
         if live is None or before == self.text or host_of(self.dpu, before) != self.host_ref.host:
-            return Done(Result.STALE, f"{self.dpu}: the entry is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the entry has changed since it was looked at")
         there = [pod for pod in pods if not pod.terminating]
         if len(there) > 1 or not (yield from _is_let_go(self.host_ref)):
             return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is not drained, or several pods are there")
@@ -177,15 +177,15 @@ class ChangeEntry:
         yield from store(Patch(INFRA, CONFIGMAPS, live, change))
         for pod in there:
             yield Write(Delete(INFRA, PODS, pod.live))
-        return Done(Result.DONE, f"{self.dpu}: has another entry, its pod starts anew")
+        return Done(Result.DONE, f"{self.dpu}: has another entry, its pod is started again")
 
 
 @dataclass(frozen=True, slots=True)
 class TakeEntry:
-    """Take the entry of a DPU away whose host is drained or gone, or that has no pod to read it.
+    """Remove the entry of a DPU whose host is drained or gone, or that has no pod to read it.
 
-    Guarantees: writes the ConfigMap in any case, so that an entry that was decided on before fails. Before that the
-        budget says that the DPU is on its way out: so it ends, whatever else is said of the DPU meanwhile.
+    Guarantees: always writes the ConfigMap, so that an entry that was decided on before fails. Before that the budget
+        records that the DPU is leaving, so the removal goes on even if the DPU is paired again meanwhile.
     """
 
     host_ref: HostRef
@@ -207,8 +207,8 @@ class TakeEntry:
             return Done(Result.STALE, f"{self.dpu}: a person holds it")
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is None or not read.ours or read.serves != self.host_ref.host:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if read.leaving != _GOING:  # what pods were to go before is not all that have read this entry
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
+        if read.leaving != _GOING:  # the recorded pods are not all that have read this entry
             yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=_GOING)))
         yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.host_ref, self.dpu)))
         yield from _tell_parting(self.host_ref, self.dpu, self.drained)
@@ -217,7 +217,8 @@ class TakeEntry:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """After the entry is gone: write down the pods that may have read it, see them go, then open and drop the mark."""
+    """After the entry is removed: record the pods that may have read it, wait for their end, then open the budget and
+    clear its host."""
 
     host_ref: HostRef
     dpu: str
@@ -231,8 +232,8 @@ class Leave:
         read = yield from read_budget(self.host_ref, self.dpu)
         pods = yield from _pods_on(self.namespace, self.dpu)
         if read is None or not read.ours or read.serves != self.host_ref.host or read.is_open:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
-        if not read.leaving:  # first, so that no entry is written from here on that was not decided on before
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
+        if not read.leaving:  # first, so that an entry that is decided on later sees it
             yield from store(write_budget(self.host_ref, read, replace(state_of(read), leaving=_GOING)))
             return Done(Result.DONE, f"{self.dpu}: leaves {self.host_ref.host}")
         if read.leaving == _GOING:
@@ -247,8 +248,8 @@ class Leave:
         return Done(Result.DONE, f"{self.dpu}: serves no host")
 
     def _write_down(self, live: Obj | None, read: Budget, pods: tuple[OvnPod, ...]) -> Steps[Done]:
-        """A deposed process may have an entry on its way: the write of the ConfigMap makes it fail, and so does it
-        where that is gone."""
+        """A process that lost leadership may still send an entry: this write of the ConfigMap makes it fail, and a
+        ConfigMap that is gone does too."""
         if live is not None:
             yield from store(Patch(INFRA, CONFIGMAPS, live, _without(self.host_ref, self.dpu)))
         uids = tuple(pod.uid for pod in pods) or ("none",)
@@ -258,7 +259,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseBudget:
-    """Open the budget of a DPU whose entry and pods are out of reach, for good: nothing else would ever open it.
+    """Open the budget of a DPU whose entry and pods stay out of reach: nothing else would ever open it.
 
     Guarantees: does so only for a host that is drained, or in a namespace that is being deleted, or by force.
     """
@@ -266,7 +267,7 @@ class ReleaseBudget:
     host_ref: HostRef
     dpu: str
     namespace: str
-    """Of its DpuClusterConfig."""
+    """Namespace of its DpuClusterConfig."""
     drained: bool
     """Whether the host is known to be drained or absent."""
 
@@ -274,7 +275,7 @@ class ReleaseBudget:
         """See `calls.Task`."""
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is None or not read.ours or read.serves != self.host_ref.host:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
         if not (yield from (_is_let_go(self.host_ref) if self.drained else self._is_given_up())):
             return Done(Result.STALE, f"{self.dpu}: {self.host_ref.host} is to be drained first")
         yield from store(write_budget(self.host_ref, read, BudgetState(Form.OPEN, "", None)))
@@ -282,7 +283,7 @@ class ReleaseBudget:
         return Done(Result.DONE, f"{self.dpu}: is let go, its namespace is out of reach")
 
     def _is_given_up(self) -> Steps[bool]:
-        """Whether Kubernetes deletes the pod now, or a person forces the end regardless of the host."""
+        """Whether Kubernetes deletes the pod now, or a person forces the deletion regardless of the host."""
         namespaces = yield from fetch_all(QuorumList(INFRA, NAMESPACES, "", "", by_name(self.namespace)))
         if not namespaces or is_terminating(namespaces[0]):
             return True
@@ -306,7 +307,7 @@ def _without(host_ref: HostRef, dpu: str) -> Mapping[str, object]:
 
 
 def _fenced(host_ref: HostRef, dpu: str) -> Mapping[str, object]:
-    """What changes with every write, so that every other one that was decided before fails."""
+    """An annotation that changes with every write, so that every other write that was decided before fails."""
     return {"annotations": {FENCE_ANNOTATION: f"{host_ref.author.term}.{host_ref.author.draw}.{dpu}"}}
 
 
@@ -325,7 +326,7 @@ def _pods_on(namespace: str, dpu: str) -> Steps[tuple[OvnPod, ...]]:
 
 
 def _idle_with(live: Obj, entry: DesiredEntry, pods: tuple[OvnPod, ...], idle: dict[str, str]) -> dict[str, str] | None:
-    """The pods that idle once the entry is written; None: it must not be written, because of a pod that serves."""
+    """The pods that are idle once the entry is written; None: it must not be written, because a pod serves."""
     there = [pod.uid for pod in pods if not pod.terminating]
     if entry.dpu in entries_of(live):
         changes = host_of(entry.dpu, entries_of(live)[entry.dpu]) == entry.host_ref.host

@@ -1,1 +1,1 @@
-"""What people are told about pairs and drains."""
+"""Reports about pairs and drains for people."""

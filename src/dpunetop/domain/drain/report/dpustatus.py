@@ -1,4 +1,4 @@
-"""Where each DPU stands and why: the words that status, Events and the table of DPUs show."""
+"""The stage of each DPU and why: the words that status, Events and the table of DPUs show."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dpunetop.domain.drain.rules.cycle import Decision
 from dpunetop.domain.names import DRAIN_ANNOTATION
 
 DRAIN_SKIPPED = "DrainSkipped"
-"""Reason of the Event about a cordon that asks for no drain, because a person says so."""
+"""Reason of the Event about a cordon that asks for no drain, because a person has set `skip`."""
 
 
 class DpuPhase(StrEnum):
-    """The life of a DPU node."""
+    """The stages of a DPU in its cycle."""
 
     IDLE = "Idle"
     HOST_DRAINING = "HostDraining"
@@ -36,8 +36,8 @@ class DpuPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Late:
-    """What takes longer than it may, in a word and in a sentence."""
+class OverdueStep:
+    """A step that takes longer than its limit: reason and sentence."""
 
     reason: str
     message: str
@@ -45,7 +45,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class DpuStatus:
-    """One DPU: its stage, who wants its drain, and what it waits for; `reason` is empty where nothing is in the way."""
+    """One DPU: its stage, whether its drain is wanted, and why it waits; `reason` is empty if it does not."""
 
     dpu: str
     stage: DpuPhase
@@ -54,15 +54,15 @@ class DpuStatus:
     has_opened: bool = False
     """Whether the budget was opened in this drain: its host was drained, or a person forced it."""
     skipped: str = ""
-    """The annotation by which a person keeps its cordon from starting a drain; empty: there is none."""
+    """The annotation by which a person keeps its cordon from starting a drain; empty: none."""
     late_at: int = 0
-    """When it is late, in seconds of the epoch; 0: never."""
-    late: Late | None = None
+    """When its step becomes overdue, in seconds of the epoch; 0: never."""
+    late: OverdueStep | None = None
 
     @property
     def was_let_go(self) -> bool:
-        """Whether its blocker was evicted, or reboots with its DPU, as a matter of course; not before the host is
-        drained, since nothing would hold the drain of the DPU."""
+        """Whether its blocker is expected to be down: evicted, or rebooting with its DPU. Not before the host is
+        drained, since nothing would then hold the drain of the DPU."""
         return self.stage is not DpuPhase.IDLE and self.has_opened
 
 
@@ -75,12 +75,12 @@ _GOOD = frozenset(
         Reason.MAINTENANCE_TERMINATING,
     }
 )
-"""Waits that belong to every drain; all others hold it."""
+"""Waits that every drain has; all others hold it."""
 
 
 def _is_good(host_state: HostState, hold: HoldReason) -> bool:
-    """Whether a wait belongs to every drain. A host that is given back is seen cordoned for a moment, as others see the
-    end of its maintenance first; that it stays so has its limit of time."""
+    """Whether every drain has this wait. A host that is given back may look cordoned for a moment after its maintenance
+    is gone; if it stays so, a limit reports it."""
     if hold.reason is Reason.HOST_STILL_CORDONED:
         is_returning = all(cycle.state is State.RETURNING for _, cycle in host_state.cycles)
         return is_returning and not host_state.is_abandoned
@@ -88,7 +88,7 @@ def _is_good(host_state: HostState, hold: HoldReason) -> bool:
 
 
 def dpu_statuses(view: HostView, decision: Decision) -> tuple[DpuStatus, ...]:
-    """Where each DPU of the host stands, in the order of the view."""
+    """The status of each DPU of the host, in the order of the view."""
     host_state = HostState(view)
     return tuple(_dpu_status(host_state, dpu, decision.hold) for dpu in view.dpus)
 
@@ -115,7 +115,7 @@ def _skipped(host_state: HostState, dpu: DpuView) -> str:
 
 
 def _is_concerned(host_state: HostState, dpu: DpuView) -> bool:
-    """Whether what the host waits for is this DPU's affair: a drain of its own, or, where none has one, any of them."""
+    """Whether the hold of the host concerns this DPU: it is in a drain itself, or no DPU of the host is."""
     has_drain = [host_state.cycle(each) is not None or host_state.wants_drain(each) for each in host_state.view.dpus]
     return not any(has_drain) or host_state.cycle(dpu) is not None or host_state.wants_drain(dpu)
 
@@ -123,7 +123,7 @@ def _is_concerned(host_state: HostState, dpu: DpuView) -> bool:
 def _stage(host_state: HostState, dpu: DpuView, hold: HoldReason | None) -> DpuPhase:
     is_unrecorded = host_state.cycle(dpu) is None and not host_state.wants_drain(
         dpu
-    )  # a maintenance of ours with no record of why
+    )  # a maintenance of ours without a record
     if hold is not None and (not _is_good(host_state, hold) or (is_unrecorded and not host_state.is_to_be_lifted)):
         failures = (Reason.MAINTENANCE_FAILED, Reason.MAINTENANCE_REFUSED)
         return DpuPhase.FAILED if hold.reason in failures else DpuPhase.HELD

@@ -1,4 +1,4 @@
-"""What keeps the pods of a host that takes too long to be drained."""
+"""Why the pods of a host stay whose drain takes too long."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from dpunetop.kube.shapes import at
 
 _MOST_BUDGETS = 3
 MOST_NAMESPACES = 3
-"""So many namespaces are looked at, of the pods that are named."""
+"""The number of namespaces that are looked at, of the pods that are named."""
 
 
 def is_late(view: HostView) -> bool:
-    """Whether the host is asked to drain for longer than it may take."""
+    """Whether the host's drain takes longer than its limit."""
     host_state, limit = HostState(view), view.settings.limits.seconds(LimitedStep.HOST_DRAIN)
     asked = (cycle.asked_at for dpu, cycle in host_state.cycles if host_state.is_active(dpu) and not cycle.opened_at)
     return host_state.own is not None and any(since and view.host_ref.author.now - since > limit for since in asked)
 
 
 def namespaces(pods: Iterable[Pod]) -> tuple[str, ...]:
-    """Where to look, in order; empty where the node maintenance operator names no namespaces."""
+    """The namespaces to look at, in order; empty where the node maintenance operator names none."""
     return tuple(dict.fromkeys(pod.namespace for pod in pods if pod.namespace))[:MOST_NAMESPACES]
 
 
 def in_the_way(namespace: str, budgets: Iterable[Obj]) -> str:
-    """The disruption budgets of a namespace that let no pod be evicted now; empty: none is in the way.
+    """The disruption budgets of a namespace that allow no eviction now; empty: there is none.
 
-    Which of them a pod falls under is not asked: for that its pods would have to be read.
+    They are not matched with pods, which would have to be read for that.
     """
     closed = [name_of(each) for each in budgets if at(each, "status", "disruptionsAllowed") == 0]
     if not closed:
@@ -44,4 +44,4 @@ def in_the_way(namespace: str, budgets: Iterable[Obj]) -> str:
 def unread(namespace: str, why: str) -> str:
     """Why it is unknown which PodDisruptionBudgets block evictions."""
     where = f"the PodDisruptionBudgets of namespace {named(namespace)} of the tenant"
-    return f"{where} cannot be listed: {sentence(why)}; apply deploy/tenant-rights.yaml anew"
+    return f"{where} cannot be listed: {sentence(why)}; apply deploy/tenant-rights.yaml again"

@@ -1,4 +1,4 @@
-"""Calls of a drain that fail: which of them a person has to hear of at once, and in which words."""
+"""Failed calls of a drain: which are reported at once, and the messages about them."""
 
 from __future__ import annotations
 
@@ -11,31 +11,36 @@ from dpunetop.kube.plan import Apply, Delete, Emit, Patch, Step
 from dpunetop.kube.requests import Selection
 
 FIRST_PAUSE_SECONDS = 1.0
+CONFLICT_PAUSE_SECONDS = 0.05
+"""Pause after the first conflict in a row: another writer was first, such as an operator that reports on our write. Its
+state only has to be read."""
 LAST_PAUSE_SECONDS = 30.0
 _DOUBLINGS = 5
 
 
 def pause_after(failures: int, error: ApiError | None) -> float:
-    """How many seconds to wait before what has failed so often in a row is tried again.
+    """Seconds to wait before the next attempt, after this many failures in a row.
 
-    What is refused for want of a right waits the longest at once: a person has to give it.
+    A missing right gets the longest pause at once, because a person has to grant it.
     """
     if isinstance(error, Forbidden | Unauthorized):
         return LAST_PAUSE_SECONDS
     grown = FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, _DOUBLINGS)
+    if isinstance(error, Conflict) and failures == 1:
+        grown = CONFLICT_PAUSE_SECONDS
     asked = 0.0 if error is None else error.retry_after_seconds or 0.0
     return max(asked, min(LAST_PAUSE_SECONDS, grown))
 
 
 def passes(error: ApiError) -> bool:
-    """Whether an error usually passes by itself, so that it is told only once it has lasted."""
+    """Whether an error usually passes by itself, so that it is reported only after some time."""
     if isinstance(error, Conflict | Gone | NotFound | TooManyRequests):
         return True
     return not 400 <= error.code < 500
 
 
 def why_failed(call: Call | Step, error: ApiError) -> HoldReason:
-    """What the host or DPU waits for because `call` fails."""
+    """Why the host or DPU waits, after `call` failed."""
     cluster, what = _named(call)
     if isinstance(error, Forbidden | Unauthorized):
         return refusal(cluster, what, error)
@@ -45,16 +50,16 @@ def why_failed(call: Call | Step, error: ApiError) -> HoldReason:
 
 
 def refusal(cluster: str, what: str, error: ApiError) -> HoldReason:
-    """A right is missing: in whose cluster, which one, and where the rights come from."""
+    """A missing right: the cluster, the right, and the manifest that grants it."""
     if cluster == INFRA:
-        words = f"infra refuses to {what}: {error.message}; apply the operator's roles anew"
+        words = f"infra refuses to {what}: {error.message}; apply the operator's roles again"
         return HoldReason(Reason.INFRA_FORBIDDEN, words)
-    words = f"the tenant refuses to {what}: {error.message}; apply deploy/tenant-rights.yaml anew"
+    words = f"the tenant refuses to {what}: {error.message}; apply deploy/tenant-rights.yaml again"
     return HoldReason(Reason.TENANT_UNAUTHORIZED, words)
 
 
 def unwatched(cluster: str, selection: Selection, error: ApiError) -> HoldReason:
-    """A cache that cannot be filled, or stands still, because the server does not let us watch."""
+    """A cache that cannot be filled, or is outdated, because the server refuses the watch."""
     if isinstance(error, Forbidden | Unauthorized):
         return refusal(cluster, f"watch {selection}", error)
     whose = "infra" if cluster == INFRA else "the tenant"
@@ -62,7 +67,7 @@ def unwatched(cluster: str, selection: Selection, error: ApiError) -> HoldReason
 
 
 def _named(call: Call | Step) -> tuple[str, str]:
-    """The cluster of a call, and what it does there as a person says it."""
+    """The cluster of a call, and what it does there, in words for a person."""
     match call:
         case QuorumGet():
             return call.cluster, f"get {call.resource} {call.name}"

@@ -24,7 +24,7 @@ _UNDER_WAY = frozenset(
         ProtectionPhase.NODE_CORDONED,
     }
 )
-"""Steps on the way to serving, or back from it; they pass without a person."""
+"""Phases on the way to serving, or back; they pass without a person."""
 _WORDS = {
     ProtectionPhase.BLOCKER_NOT_READY: (
         "its blocker is not Ready, so nothing would hold its drain before that of host {host}"
@@ -44,13 +44,13 @@ class PairState:
     dpu: str
     guarding: ProtectionPhase
     dpu_status: DpuStatus | None
-    """None: nothing of a drain is known of it."""
+    """None: no drain of it is known."""
     has_served: bool
-    """Whether its entry stands."""
+    """Whether it has an entry."""
     host: str = ""
-    """That it serves or is to serve; empty: none."""
+    """The host that it serves or is to serve; empty: none."""
     cause: str = ""
-    """Why its blocker does not come to run."""
+    """Why its blocker does not run."""
 
 
 def judge_pairs(
@@ -60,12 +60,12 @@ def judge_pairs(
     unseen: HoldReason | None = None,
     networks: Sequence[NetworkState] = (),
 ) -> Condition:
-    """The condition: the first reasons of what is stuck, else whether protection is still under way.
+    """The condition: the first reasons of stuck pairs, else whether protection is still under way.
 
-    `problems` are what a person has to put right before a pair can be made or changed, see `pairing`; `failing` is what
-    fails for all pairs together, or what hosts wait for of which no pair knows; `unseen` is why hosts could not be
-    looked at since this process began; `networks` are hosts whose network fails outside a drain: they come first, and
-    say more than that a blocker is down as well.
+    `problems` are mistakes that a person has to correct before a pair can be made or changed, see `pairing`; `failing`
+    is a failure that concerns all pairs, or a hold that no pair shows; `unseen` is why hosts could not be looked at
+    since this process began; `networks` are hosts whose network fails outside a drain: they come first, and replace the
+    report that their blocker is down.
     """
     down = {network.dpu for network in networks}
     troubles = [(str(network.reason), network.message) for network in networks]
@@ -77,7 +77,7 @@ def judge_pairs(
         more = f"; and {len(troubles) - _SHOWN} more" if len(troubles) > _SHOWN else ""
         return Condition(PAIRS_HEALTHY, "False", troubles[0][0], f"{reasons}{more}")
     if any(_is_under_way(pair) for pair in pairs):
-        return Condition(PAIRS_HEALTHY, "False", "Protecting", "pairs come under protection")
+        return Condition(PAIRS_HEALTHY, "False", "Protecting", "some pairs are not protected yet")
     if unseen is not None:
         words = f"no host has been looked at since the operator began: {unseen.message}"
         return Condition(PAIRS_HEALTHY, "Unknown", str(unseen.reason), words)
@@ -102,7 +102,7 @@ def _troubles(pair: PairState) -> Iterable[tuple[str, str]]:
 
 
 def _is_symptom(pair: PairState, reason: str, down: Set[str]) -> bool:
-    """Whether a trouble is what the failure of its DPU brings with it."""
+    """Whether a reason is only a consequence of its DPU's failure."""
     return pair.dpu in down and reason == str(Reason.BLOCKER_NOT_READY)
 
 
@@ -110,7 +110,7 @@ _WITHOUT_BLOCKER = (ProtectionPhase.BLOCKER_MISSING, ProtectionPhase.BLOCKER_NOT
 
 
 def _is_excused(pair: PairState) -> bool:
-    """A first blocker is starting."""
+    """Whether its first blocker is still starting."""
     return pair.guarding is ProtectionPhase.BLOCKER_NOT_READY and (not pair.has_served or _was_let_go(pair))
 
 

@@ -15,13 +15,13 @@ from dpunetop.kube.keys import crd_name
 
 
 @dataclass(frozen=True, slots=True)
-class AskedView:
-    """What the judgement looks at."""
+class MistakesView:
+    """The facts from which mistakes are found."""
 
     wishes: Mapping[str, Wish]
     """The entries of `env-overrides`, by DPU."""
     entries: Collection[str]
-    """DPUs that pods read an entry of, so that their Nodes were there."""
+    """DPUs with an entry that pods read, so their Nodes did exist."""
     nodes: Collection[str]
     """Names of infra's Nodes."""
     unpicked: Collection[str]
@@ -30,15 +30,15 @@ class AskedView:
     hosts: Collection[str] | None
     """Names of the tenant's Nodes; None: they cannot be read."""
     can_drain: bool
-    """Whether the tenant serves NodeMaintenances; also where that is not known."""
+    """Whether the tenant serves NodeMaintenances; True if unknown."""
 
 
-def mistakes(view: AskedView) -> tuple[HoldReason, ...]:
-    """Why pairs that were asked for cannot be, or cannot be drained: each names DPU and host, and what to do."""
+def mistakes(view: MistakesView) -> tuple[HoldReason, ...]:
+    """Why requested pairs cannot be made, or cannot be drained: each names DPU and host, and what to do."""
     return (*_absent_hosts(view), *_absent_dpus(view), *_unpicked_dpus(view), *_undrainable(view))
 
 
-def _absent_hosts(view: AskedView) -> Iterable[HoldReason]:
+def _absent_hosts(view: MistakesView) -> Iterable[HoldReason]:
     for dpu, pair in sorted(view.pairs.items()):
         if pair.host is None or view.hosts is None or pair.host in view.hosts:
             continue
@@ -48,14 +48,14 @@ def _absent_hosts(view: AskedView) -> Iterable[HoldReason]:
         )
 
 
-def _absent_dpus(view: AskedView) -> Iterable[HoldReason]:
+def _absent_dpus(view: MistakesView) -> Iterable[HoldReason]:
     for dpu in sorted({*view.wishes} - {*view.nodes} - {*view.entries}):
         words = f"{named(dpu)}: infra has no Node of that name{did_you_mean(dpu, view.nodes)}"
         yield HoldReason(Reason.DPU_ABSENT, f"{words}; correct or remove its entry in ConfigMap {ENV_OVERRIDES}")
 
 
-def _unpicked_dpus(view: AskedView) -> Iterable[HoldReason]:
-    """Not of one that serves: it is told what becomes of that."""
+def _unpicked_dpus(view: MistakesView) -> Iterable[HoldReason]:
+    """A DPU that serves is not among them: its own status says that it leaves."""
     for dpu in sorted({*view.wishes} & {*view.unpicked} - {*view.entries}):
         wish = view.wishes[dpu]
         serves = f"does not serve host {named(wish.host)}" if isinstance(wish, NodeEntry) else "serves no host"
@@ -64,7 +64,7 @@ def _unpicked_dpus(view: AskedView) -> Iterable[HoldReason]:
         yield HoldReason(Reason.DPU_NOT_SELECTED, f"{words}; {step}")
 
 
-def _undrainable(view: AskedView) -> Iterable[HoldReason]:
+def _undrainable(view: MistakesView) -> Iterable[HoldReason]:
     paired = sorted((dpu, pair.host) for dpu, pair in view.pairs.items() if pair.host is not None)
     if view.can_drain or not paired:
         return

@@ -1,6 +1,6 @@
-"""What takes longer than it may: since when, and why, as far as both clusters say.
+"""Steps that take longer than their limit: since when, and why, as far as both clusters show.
 
-Since when is read from what is recorded in the clusters, so that another process says the same.
+The beginning is read from records in the clusters, so that every process reports the same.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from dpunetop.domain.drain.model.limits import LimitedStep, Limits, duration
 from dpunetop.domain.drain.model.record import Cycle
 from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
 
 BEGINNING_SECONDS = 300
-"""So long the node maintenance operator may have a maintenance until it drains the host: it begins at once, or not at
-all."""
+"""Time that the node maintenance operator may take to begin with a maintenance: it begins at once, or not at all."""
 
 
 def span_of(stage: DpuPhase, cycle: Cycle | None, *, is_ending: bool) -> LimitedStep | None:
-    """What of a drain has its limit at that stage; None: nothing goes on, or it is told at once.
+    """The step that has its limit at that stage; None: no step runs, or a failure is reported at once.
 
-    `is_ending`: the host is given back already, or is so with its maintenance that ends.
+    `is_ending`: the host is given back already, or will be with the end of its maintenance.
     """
     match stage:
         case DpuPhase.IDLE | DpuPhase.HELD | DpuPhase.FAILED:
@@ -45,8 +44,8 @@ def span_of(stage: DpuPhase, cycle: Cycle | None, *, is_ending: bool) -> Limited
 
 
 def guarding_span(guarding: ProtectionPhase) -> LimitedStep | None:
-    """What has its limit at that step of protection; None: it lasts, waits for what is told elsewhere, or is told at
-    once."""
+    """The step that has its limit in that phase of protection; None: the phase may last, or its wait is reported
+    elsewhere or at once."""
     match guarding:
         case (
             ProtectionPhase.SERVING
@@ -65,13 +64,13 @@ def guarding_span(guarding: ProtectionPhase) -> LimitedStep | None:
 def timed(
     view: HostView, found: Iterable[DpuStatus], guardings: Mapping[str, ProtectionPhase]
 ) -> tuple[DpuStatus, ...]:
-    """The same, each with when it is late, and with the words for what is late already."""
+    """The same statuses, each with when it becomes overdue, and with the message if it is."""
     host_state, dpus = HostState(view), {dpu.name: dpu for dpu in view.dpus}
     return tuple(_timed(host_state, dpus[each.dpu], each, guardings.get(each.dpu)) for each in found)
 
 
 def next_limit(found: Iterable[DpuStatus], now: int) -> int | None:
-    """In how many seconds the next of these is late; None: none will be."""
+    """Seconds until the next of these becomes overdue; None: none will."""
     return min((each.late_at - now for each in found if each.late_at > now), default=None)
 
 
@@ -90,12 +89,14 @@ def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding:
         late_at, since = begun + BEGINNING_SECONDS + 1, begun
         what, limit = f"{what}, which does not begin,", duration(BEGINNING_SECONDS)
     is_unasked = span is LimitedStep.HOST_DRAIN and host_state.view.evictions is None
-    if now < late_at or is_unasked:  # what is told says what is in the way
+    if now < late_at or is_unasked:  # the reported hold says why
         return replace(dpu_status, late_at=late_at)
     cause = _cause(host_state, dpu, span, dpu_status)
     words = f"{what} since {as_time(since)}, longer than {limit}{cause}"
     return replace(
-        dpu_status, late_at=late_at, late=Late(span.reason, f"host {named(host_state.view.host_ref.host)}: {words}")
+        dpu_status,
+        late_at=late_at,
+        late=OverdueStep(span.reason, f"host {named(host_state.view.host_ref.host)}: {words}"),
     )
 
 
@@ -106,12 +107,12 @@ def _drain(host_state: HostState, dpu: DpuView, stage: DpuPhase) -> tuple[Limite
 
 
 def _waits_since(host_state: HostState, asked: int) -> int:
-    """Since when the node maintenance operator has a maintenance that it does nothing about, by the tenant's clock, but
-    not before it was `asked` for by ours; 0: it drains the host.
+    """Since when the node maintenance operator has not begun with a maintenance, by the tenant's clock, but not before
+    `asked`, by ours; 0: it drains the host.
 
-    Source: it gets the Lease of the host first, which another holder may have, then sets its taint, and names the pods
-        that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
-        medik8s/node-maintenance-operator 3a54cd1). Its error stands also after it has passed.
+    Source: it acquires the Lease of the host first, which another holder may have, then sets its taint, and names the
+        pods that are left (`Reconcile` in internal/controller/nodemaintenance_controller.go of
+        medik8s/node-maintenance-operator 3a54cd1). Its error is kept after it has passed.
     """
     own, host = host_state.own, host_state.host
     if own is None or own.terminating or own.is_renewed or not isinstance(host, HostNode):
@@ -121,7 +122,7 @@ def _waits_since(host_state: HostState, asked: int) -> int:
 
 
 def _since(span: LimitedStep, dpu: DpuView, cycle: Cycle, own: Maintenance | None) -> int:
-    """When it began; times of other clusters are not taken to be later than they can be."""
+    """When the step began; a time from another cluster's clock is limited to possible values."""
     changed = dpu.node.ready_since if isinstance(dpu.node, DpuNode) else 0
     match span:
         case LimitedStep.STARTING | LimitedStep.PROTECTION:

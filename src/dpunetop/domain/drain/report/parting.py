@@ -1,4 +1,4 @@
-"""How far the hosts of a DpuClusterConfig that ends are: each is drained before its DPU lets it go."""
+"""The hosts of a DpuClusterConfig that ends: each is drained before its DPU releases it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
-    """One host that is served still. `standings` are those of its DPUs; empty: nothing of a drain is known yet."""
+class ServedHost:
+    """One host that is still served. `standings` are the statuses of its DPUs; empty: no drain is known yet."""
 
     host: str
     dpu_statuses: tuple[DpuStatus, ...]
 
     @property
     def held(self) -> DpuStatus | None:
-        """What is in the way, if anything is."""
+        """The DPU that holds the drain, if one does."""
         return next((each for each in self.dpu_statuses if each.stage in (DpuPhase.HELD, DpuPhase.FAILED)), None)
 
 
-def judge_partings(partings: Sequence[Parting]) -> Condition:
-    """`PairsHealthy` at the end: each host with what it waits for, what is in the way of one first."""
+def judge_partings(partings: Sequence[ServedHost]) -> Condition:
+    """`PairsHealthy` at the end: each host with why it waits, held ones first."""
     ordered = sorted(partings, key=lambda each: (each.held is None, each.host))
     words = "; ".join(f"{named(each.host)}: {_words(each)}" for each in ordered[:_SHOWN])
     more = f"; and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
@@ -37,7 +37,7 @@ def judge_partings(partings: Sequence[Parting]) -> Condition:
     return Condition(PAIRS_HEALTHY, "False", reason, f"hosts are led out: {words}{more}")
 
 
-def _words(parting: Parting) -> str:
+def _words(parting: ServedHost) -> str:
     said = (parting.held, *(each for each in parting.dpu_statuses if each.message))
     first = next((each for each in said if each is not None), None)
     return "is about to be drained" if first is None else f"{first.message} (DPU {named(first.dpu)})"

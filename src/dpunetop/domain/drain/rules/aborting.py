@@ -1,4 +1,4 @@
-"""Rule 7, an abort is of the host: the drain is given up on every DPU that wants it."""
+"""Rule 7, an abort concerns the whole host: the drain is aborted for every DPU that wants it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from dpunetop.domain.drain.rules.waiting import is_overdue
 
 
 def abort_taken_back(host_state: HostState) -> Move | None:
-    """Also while the host is only to be given back: it must not be cordoned again then."""
+    """Abort after a person uncordoned the host, also while it is only to be given back: it must not be cordoned
+    again."""
     marked = isinstance(host_state.host, HostNode) and host_state.host.mark is True
     if not host_state.taken_back or not (host_state.active or marked):
         return None
@@ -24,7 +25,7 @@ def abort_taken_back(host_state: HostState) -> Move | None:
 
 
 def abort_overdue(host_state: HostState) -> Move | None:
-    """Only as long as no budget of the host was open: afterwards its DPU may be down."""
+    """Abort an overdue drain, but only while no budget of the host has been open: afterwards its DPU may be down."""
     if host_state.view.settings.on_timeout is not OnTimeout.ABORT or not is_overdue(host_state):
         return None
     if any(cycle.opened or host_state.is_parting(dpu) for dpu, cycle in host_state.cycles):
@@ -40,7 +41,7 @@ def _abort(host_state: HostState, reason: Reason) -> Abort:
 
 
 def wait_for_uncordon(host_state: HostState) -> Move | None:
-    """An aborted drain waits for its cordon to be taken back; nothing begins before."""
+    """An aborted drain waits until the DPU is uncordoned; no drain begins before."""
     for dpu, cycle in host_state.cycles:
         if cycle.state is State.ABORTED and host_state.is_parting(dpu):
             host = host_state.view.host_ref.host
@@ -54,9 +55,9 @@ def wait_for_uncordon(host_state: HostState) -> Move | None:
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """Give the drain of a host up: on the record of every DPU that wants it, with its budget closed in the same write.
+    """Abort the drain of a host in the record of every DPU that wants it, with its budget closed in the same write.
 
-    `dpus` are those that want it, each with the record that was seen.
+    `dpus` are these DPUs, each with the record that was seen.
     """
 
     host_ref: HostRef
@@ -68,7 +69,7 @@ class Abort:
         for dpu, seen in self.dpus:
             read = yield from read_budget(self.host_ref, dpu)
             if read is None or not is_ours(read, self.host_ref) or read.cycle != seen:
-                return Done(Result.STALE, f"{dpu}: the record is not as it was seen")
+                return Done(Result.STALE, f"{dpu}: the record has changed since it was looked at")
             cycle = replace(read.cycle, state=State.ABORTED, reason=self.reason)
             yield from store(
                 write_budget(self.host_ref, read, BudgetState(Form.CLOSED, read.serves, cycle, read.leaving))
@@ -78,9 +79,9 @@ class Abort:
 
 @dataclass(frozen=True, slots=True)
 class AbortTakenBack:
-    """Abort because a person has uncordoned the host, if both say so when asked: the maintenance and the host.
+    """Abort because a person has uncordoned the host, if fresh reads of maintenance and host confirm it.
 
-    Whether it was cordoned before does not matter any more: its last word is that it is to be in use.
+    An earlier cordon does not count any more: the last change was the uncordon.
     """
 
     abort: Abort

@@ -26,6 +26,7 @@ from dpunetop.domain.drain.model.maintenances import (
 )
 from dpunetop.domain.drain.model.reads import read_budget, read_host, read_maintenance, read_maintenances, read_node
 from dpunetop.domain.drain.model.record import NOTE_LIMIT, Cycle, State
+from dpunetop.domain.drain.model.sidebyside import side_by_side
 from dpunetop.domain.drain.protection.blockers import state_of, write_budget
 from dpunetop.domain.drain.rules.failing import backing_off
 from dpunetop.domain.drain.rules.records import Rewrite, if_closed, is_ours, is_own
@@ -37,8 +38,8 @@ from dpunetop.kube.meta import Obj, annotations_of, is_terminating, name_of, nam
 
 
 def drain_again(host_state: HostState) -> Move | None:
-    """The host's own machine-config operator has, or had, a hand on the host under our maintenance, or its Node was
-    registered anew."""
+    """Drain the host again: its own machine-config operator is, or was, at work under our maintenance, or its Node was
+    registered again."""
     own = host_state.own
     if own is None or own.phase is MaintenancePhase.FAILED or not host_state.active or not host_state.is_outdated:
         return None
@@ -48,7 +49,7 @@ def drain_again(host_state: HostState) -> Move | None:
 
 
 def wait_for_foreign(host_state: HostState) -> Move | None:
-    """Another owner's NodeMaintenance is waited for, never deleted."""
+    """Wait for the end of another owner's NodeMaintenance; it is never deleted."""
     if host_state.foreign is None:
         return None
     host = host_state.view.host_ref.host
@@ -57,7 +58,7 @@ def wait_for_foreign(host_state: HostState) -> Move | None:
 
 
 def resume(host_state: HostState) -> Move | None:
-    """A host that was uncordoned during a deletion is drained again once it is cordoned again."""
+    """Drain a host again that was uncordoned during a deletion, once its DPU is cordoned."""
     if host_state.maintenances or not isinstance(host_state.host, HostNode) or not host_state.host.cordoned:
         return None
     for dpu, cycle in host_state.cycles:
@@ -70,7 +71,7 @@ def resume(host_state: HostState) -> Move | None:
 
 
 def wait_for_host(host_state: HostState) -> Move | None:
-    """A host whose Node is absent is waited for, until its DPU is unpaired or forced."""
+    """Wait for a host whose Node is absent, until its DPU is unpaired or forced."""
     if not isinstance(host_state.host, NodeGone) or (host_state.host.confirmed and not host_state.active):
         return None
     words = f"the tenant has no node {host_state.view.host_ref.host}; unpair its DPU, or force it"
@@ -106,7 +107,7 @@ def ask(host_state: HostState) -> Move | None:
 
 @dataclass(frozen=True, slots=True)
 class Adopt:
-    """Make the maintenance of the host that of the DPU's cycle."""
+    """Record the host's maintenance in the DPU's cycle."""
 
     host_ref: HostRef
     dpu: str
@@ -114,12 +115,11 @@ class Adopt:
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        found = yield from read_maintenance(self.host_ref)
-        read = yield from read_budget(self.host_ref, self.dpu)
+        found, read = yield from side_by_side(read_maintenance(self.host_ref), read_budget(self.host_ref, self.dpu))
         if found is None or not found.ours or found.terminating or found.uid != self.maintenance:
-            return Done(Result.STALE, f"{self.dpu}: the maintenance is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the maintenance has changed since it was looked at")
         if read is None or not is_own(read, self.host_ref) or read.cycle is None or not _is_wanted(read.cycle):
-            return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the record has changed since it was looked at")
         cycle = replace(read.cycle, state=State.DRAINING, maintenance=found.uid)
         yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
         return Done(Result.DONE, f"{self.dpu}: its host is being drained")
@@ -127,25 +127,26 @@ class Adopt:
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """Have the host drained, remembering whether it was cordoned before.
+    """Create the maintenance that drains the host, and record whether the host was cordoned before.
 
-    The host is read before it is shown that no maintenance is there, and marked as it was read then: so a cordon that
-    is about to go with another maintenance is not taken for one that a person wants.
+    The host is read before the list shows that no maintenance exists, and marked as it was read: so a cordon that goes
+    with another maintenance is not taken for a person's.
     """
 
     host_ref: HostRef
     dpu: str
-    """One that wants the drain; it keeps the count of refusals."""
+    """A DPU that wants the drain; its record counts refusals."""
     ending: Obj | None = None
-    """The DpuClusterConfig whose end asks for the drain; None: the cordon of the DPU does."""
+    """The DpuClusterConfig whose end requests the drain; None: the DPU's cordon does."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
-        if not (yield from (self._is_cordoned() if self.ending is None else self._is_parting(self.ending))):
+        is_wanted = self._is_cordoned() if self.ending is None else self._is_parting(self.ending)
+        wanted, host = yield from side_by_side(is_wanted, read_host(self.host_ref))
+        if not wanted:
             return Done(Result.STALE, f"{self.dpu}: wants no drain")
-        host = yield from read_host(self.host_ref)
         if host is None or host.terminating or host.in_own_drain:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         if (is_abandoned(host) and host.cordoned) or (host.mark is not None and not is_left_over(host)):
             return Done(Result.STALE, f"{self.host_ref.host}: has yet to be restored")
         if (yield from read_maintenances(self.host_ref)):
@@ -172,12 +173,12 @@ class Create:
         return FORCE_DELETE_ANNOTATION not in annotations_of(live) and read is not None and is_ours(read, self.host_ref)
 
     def _refused(self, refusal: ApiError) -> Steps[Done]:
-        """Write down that it was refused, then take the mark off: it says nothing any more. The mark of a host that an
-        earlier maintenance has left cordoned stays: it alone knows that the host should be schedulable."""
+        """Record the refusal, then remove the mark, which means nothing any more. The mark of a host that an earlier
+        maintenance has left cordoned stays: only it shows that the host should be schedulable."""
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is not None and is_own(read, self.host_ref) and read.cycle is not None:
             note = " ".join(refusal.message.split())[:NOTE_LIMIT]
-            failures = max(read.cycle.failures + 1, 2)  # no refusal is tried again at once
+            failures = max(read.cycle.failures + 1, 2)  # a refusal is never retried at once
             now = self.host_ref.author.now
             cycle = replace(read.cycle, failures=failures, failed_at=now, failed="", note=note)
             yield from store(write_budget(self.host_ref, read, replace(state_of(read), cycle=cycle)))
@@ -190,7 +191,7 @@ class Create:
 @dataclass(frozen=True, slots=True)
 class Renew:
     """Have the host drained once more under its maintenance, after its own machine-config operator was at work there,
-    or its Node was registered anew.
+    or its Node was registered again.
 
     Guarantees: not while that operator is at work. Until the host is drained again the maintenance counts as running.
     """
@@ -204,11 +205,11 @@ class Renew:
         found = yield from read_maintenance(self.host_ref)
         host = yield from read_host(self.host_ref)
         if found is None or not found.ours or found.terminating or found.uid != self.maintenance or host is None:
-            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance has changed since it was looked at")
         if found.phase is not MaintenancePhase.SUCCEEDED or host.in_own_drain or not is_outdated(found, host):
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         yield from store(renew_maintenance(self.host_ref, found, host))
-        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained anew")
+        return Done(Result.DONE, f"{self.host_ref.host}: is to be drained again")
 
 
 def _is_wanted(cycle: Cycle) -> bool:

@@ -1,8 +1,8 @@
-"""What is to be done next about one tenant host: a list of rules, of which the first that has something to say speaks.
+"""The next step for one tenant host: a list of rules, of which the first that applies decides.
 
-The order of the rules is the order of danger: what may be closed comes before what needs the tenant, records come
-before what they are about, and giving back comes last. Nothing is remembered between two decisions but what both
-clusters show. docs/safety.md has the rules by number; each stands beside its task in the module that is named here.
+The order of the rules is the order of danger: closing a budget comes before everything that needs the tenant, records
+come before the writes that they announce, and giving back comes last. Two decisions share no memory but the objects of
+both clusters. docs/safety.md has the rules by number; each stands beside its task in the module that is named here.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ Rule = Callable[[HostState], Move | None]
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What to do now, or why nothing can be done. At most one of both; neither: all is as it should be."""
+    """The task to do now, or the hold why none can be done. At most one of both; neither: nothing is to be done."""
 
     task: Task | None
     hold: HoldReason | None
     recheck_seconds: int | None
-    """When to decide again although nothing wakes; None: only when something wakes."""
+    """When to decide again although nothing wakes the key; None: only when something does."""
 
 
 def decide(view: HostView) -> Decision:
     """The next task for one host.
 
-    Guarantees: of equal views equal decisions; what the task writes it looks up again first, so a view may be stale.
+    Guarantees: equal views give equal decisions; a task reads again before it writes, so a view may be stale.
     """
     host_state = HostState(view)
     move = None

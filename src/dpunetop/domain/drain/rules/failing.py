@@ -1,11 +1,11 @@
-"""Rule 8, a failed drain: its maintenance is taken away and made anew, first at once, then after growing pauses."""
+"""Rule 8, a failed drain: its maintenance is deleted and created again, first at once, then after growing pauses."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from dpunetop.domain.drain.model.calls import Done, Procedure, Result, Write
+from dpunetop.domain.drain.model.calls import Done, Procedure, Result
 from dpunetop.domain.drain.model.facts import HoldReason, HostRef, MaintenancePhase, Reason
 from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.drain.model.reads import read_host
@@ -16,14 +16,14 @@ from dpunetop.domain.drain.rules.returning import (
     Guard,
     broken_of,
     deletable,
-    delete_maintenance,
     remember_cordon,
+    take_away,
 )
 from dpunetop.domain.drain.rules.waiting import failure
 
 
 def end_failed(host_state: HostState) -> Move | None:
-    """Count each failure once, then take the maintenance away although the drain is wanted."""
+    """Count each failure once, then delete the maintenance although the drain is wanted."""
     own, host_ref = host_state.own, host_state.view.host_ref
     if own is None or own.phase is not MaintenancePhase.FAILED or not host_state.active:
         return None
@@ -45,7 +45,7 @@ def end_failed(host_state: HostState) -> Move | None:
 
 @dataclass(frozen=True, slots=True)
 class EndFailedMaintenance:
-    """Take a failed maintenance away although the drain is wanted; it is made anew afterwards."""
+    """Delete a failed maintenance although the drain is wanted; a new one is created afterwards."""
 
     host_ref: HostRef
     maintenance: str
@@ -62,31 +62,32 @@ class EndFailedMaintenance:
             return broken
         host = yield from read_host(self.host_ref)
         yield from remember_cordon(self.host_ref, found, host, None)
-        yield Write(delete_maintenance(self.host_ref, found))
+        yield from take_away(self.host_ref, found)
         return Done(Result.DONE, f"{self.host_ref.host}: the failed maintenance is taken away")
 
 
 FAILED: Mapping[str, Guard] = {name: ENDING[name] for name in ("the budget is closed",)}
-"""What must hold before a failed maintenance is taken away, although the drain is wanted: its host is schedulable."""
+"""The guards that must hold before a failed maintenance is deleted although the drain is wanted: its host becomes
+schedulable."""
 FIRST_RETRY_SECONDS = 10
 LAST_RETRY_SECONDS = 300
 
 
 def retry_pause(failures: int) -> int:
-    """How long to wait after the last of so many failures: not at all, then longer and longer."""
+    """Seconds to wait after this many failures: none after the first, then growing."""
     if failures <= 1:
         return 0
     return int(min(LAST_RETRY_SECONDS, FIRST_RETRY_SECONDS * 2 ** min(failures - 2, 10)))
 
 
 def pause_left(host_state: HostState) -> int:
-    """Seconds until the next try after failures; 0: it may be tried now."""
+    """Seconds until the next attempt after failures; 0: it may be tried now."""
     now = host_state.view.host_ref.author.now
     ends = [
         cycle.failed_at + retry_pause(cycle.failures) for dpu, cycle in host_state.cycles if host_state.is_active(dpu)
     ]
     left = max(ends, default=now) - now
-    return max(0, min(left, LAST_RETRY_SECONDS))  # a clock that was set back must not make it wait for long
+    return max(0, min(left, LAST_RETRY_SECONDS))  # a clock that was set back must not prolong the wait
 
 
 def backing_off(host_state: HostState) -> HoldReason | None:

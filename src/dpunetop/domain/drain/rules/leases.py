@@ -1,7 +1,7 @@
 """Rule 4, proof: the Lease that a DPU renews for its host, a sign that its half of OVN-Kubernetes reaches the tenant.
 
-The host goes by the same Lease: once it is not valid any more, or gone, no pod there gets a network. Whether it is
-renewed is judged by when we see it change, never by the times in it.
+The host watches the same Lease: once it has expired or is gone, no pod there gets a network. Renewals are judged by the
+changes that we see, never by the times in the Lease.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from dpunetop.kube.meta import Obj, uid_of
 from dpunetop.kube.shapes import at
 
 LEASE = "lease"
-"""What the sign is called."""
+"""Name of the sign."""
 CHANGES = 2
-"""So often the Lease must be seen to change: once may be a late echo, and the host changes it when it starts."""
+"""The number of changes that must be seen: one may be a late write, and the host changes the Lease when it starts."""
 USUAL_SECONDS = 40
-"""How long a Lease is valid that does not say so."""
+"""Validity of a Lease that does not name one."""
 _LEAST_SECONDS = 10
 _MOST_SECONDS = 600
-"""A tenant's word is taken within these limits."""
+"""The tenant's value counts within these limits."""
 _PATIENCE = 3
-"""So many times as long as it is valid a Lease may stay as it is, before that is said to be in the way."""
+"""The Lease is reported as not renewed after this many times its validity without a change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A Lease as the tenant shows it."""
+    """A Lease of the tenant."""
 
     uid: str
     renewed: str
-    """`renewTime` as it is written; only whether it changes counts."""
+    """`renewTime` as text; only a change of it counts."""
     valid_seconds: int
 
 
 NO_LEASE = Lease("", "", USUAL_SECONDS)
-"""What is seen where there is none, or none can be read."""
+"""Stands for a Lease that does not exist or cannot be read."""
 
 
 def lease(obj: Obj | None) -> Lease:
@@ -54,9 +54,9 @@ def lease(obj: Obj | None) -> Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """What changes of a Lease must have in common to be counted together: a DPU that was seen Ready in one boot, and
-    one leadership over clusters whose time did not go back."""
+class ObservationPeriod:
+    """The period in which changes of a Lease are counted together: one boot of a DPU that was seen Ready, and one
+    leadership over clusters whose time did not go back."""
 
     dpu: str
     boot: str
@@ -64,47 +64,49 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What was seen of a Lease in one stretch. Times are monotonic."""
+class RenewalCount:
+    """The changes of a Lease that were seen in one period. Times are monotonic."""
 
-    stretch: Stretch
+    period: ObservationPeriod
     lease: Lease
     """As seen last."""
     changes: int
     since: float
-    """When it was last seen to change; before that, when the stretch began."""
+    """When it was last seen to change; before that, when the period began."""
     waiting: float | None
-    """Since when it is waited for: the DPU has shown all that comes before, and the Lease has not changed since. None:
-    something else comes before."""
+    """Since when the Lease is waited for: the DPU has shown all earlier signs, and the Lease has not changed since.
+    None: an earlier sign is missing."""
 
     def is_enough(self, now: float) -> bool:
         """Whether the Lease was seen to change often enough, and is still valid by our clock."""
         return self.changes >= CHANGES and now - self.since <= self.lease.valid_seconds
 
     def patience_left(self, now: float) -> float:
-        """How long the Lease may still stay as it is; 0: not any more."""
+        """Seconds until the Lease is reported as not renewed; 0: it is now."""
         waited = 0.0 if self.waiting is None else now - self.waiting
         return max(0.0, _PATIENCE * self.lease.valid_seconds - waited)
 
 
-def tally(before: Tally | None, stretch: Stretch, seen: Lease, now: float, *, is_due: bool) -> Tally:
-    """Count on, with what is seen of the Lease now; `is_due`: the DPU has shown all that comes before its Lease.
+def count_renewals(
+    before: RenewalCount | None, period: ObservationPeriod, seen: Lease, now: float, *, is_due: bool
+) -> RenewalCount:
+    """Continue the count with the Lease as it is seen now; `is_due`: the DPU has shown all signs before its Lease.
 
-    Guarantees: what was seen first, in a stretch or of a Lease, is no change; a change that comes after the Lease has
-        lost its validity is the first one again.
+    Guarantees: the first value, in a period or of a Lease, is no change; a change after the Lease has expired counts
+        as the first one again.
     """
-    if before is None or before.stretch != stretch:
-        return Tally(stretch, seen, 0, now, now if is_due else None)
+    if before is None or before.period != period:
+        return RenewalCount(period, seen, 0, now, now if is_due else None)
     waiting = (now if before.waiting is None else before.waiting) if is_due else None
     if seen.uid != before.lease.uid:
         return replace(before, lease=seen, changes=0, waiting=waiting)
     if seen.renewed == before.lease.renewed:
         return replace(before, lease=seen, waiting=waiting)
     is_late = now - before.since > seen.valid_seconds
-    return Tally(stretch, seen, 1 if is_late else before.changes + 1, now, now if is_due else None)
+    return RenewalCount(period, seen, 1 if is_late else before.changes + 1, now, now if is_due else None)
 
 
-def lease_signal(found: Tally, now: float, name: str, unread: str = "") -> Signal:
+def lease_signal(found: RenewalCount, now: float, name: str, unread: str = "") -> Signal:
     """The sign that the Lease called `name` gives; `unread` says why it cannot be read."""
     if found.is_enough(now):
         return Signal(LEASE, holds=True)

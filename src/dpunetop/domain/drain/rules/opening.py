@@ -1,7 +1,7 @@
-"""Rule 3, opening: a budget is opened and closed, the only ways in which a protection changes while its DPU serves.
+"""Rule 3, opening: budgets are opened and closed, the only changes of protection while a DPU serves.
 
-The order of calls is what makes it safe. The NodeMaintenance is marked before anything is read, so a
-worker that deletes it sees the mark or fails on the version; the budget opens only with the version read last.
+The order of calls makes it safe. The NodeMaintenance is marked before anything is read, so a worker that deletes it
+sees the mark or fails on the version; the budget opens only with the version read last.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.drain.model.maintenances import is_drained, is_registered_anew, is_uncordoned, is_updated_meanwhile
 from dpunetop.domain.drain.model.reads import read_budget, read_host, read_maintenance, read_node, tell_dpu
 from dpunetop.domain.drain.model.record import Cycle, State, lost_record
+from dpunetop.domain.drain.model.sidebyside import side_by_side
 from dpunetop.domain.drain.protection.blockers import BudgetState, Form, state_of, write_budget
 from dpunetop.domain.drain.rules.records import seems_taken_back
 from dpunetop.domain.names import NODEMAINTENANCES, open_for
@@ -34,7 +35,7 @@ from dpunetop.kube.plan import Apply, Patch
 
 
 def close_budget(host_state: HostState) -> Move | None:
-    """An open budget that must not be open is closed, before anything else and without the tenant."""
+    """Close a budget that must not be open, before anything else and without the tenant."""
     for dpu in host_state.view.dpus:
         if (
             dpu.budget is not None
@@ -50,7 +51,7 @@ def close_budget(host_state: HostState) -> Move | None:
 
 
 def force_open(host_state: HostState) -> Move | None:
-    """The budget of a DPU that a person forces opens, whatever its host does."""
+    """Open the budget of a DPU that a person forces, whatever the state of its host."""
     for dpu in host_state.active:
         if host_state.is_forced(dpu) and not host_state.is_open(dpu) and not host_state.is_parting(dpu):
             return ForceOpen(host_state.view.host_ref, dpu.name)
@@ -58,7 +59,7 @@ def force_open(host_state: HostState) -> Move | None:
 
 
 def take_mark_off(host_state: HostState) -> Move | None:
-    """Marks of closed budgets, but for one that is to be opened now and sets its mark anew."""
+    """Remove the marks of closed budgets, except of one that is to be opened now and sets its mark again."""
     if host_state.own is None:
         return None
     by_mark = {open_for(dpu.name): dpu for dpu in host_state.view.dpus}
@@ -72,7 +73,7 @@ def take_mark_off(host_state: HostState) -> Move | None:
 
 
 def open_budget(host_state: HostState) -> Move | None:
-    """The budget of a DPU opens once its host is drained for it."""
+    """Open the budget of a DPU once its host is drained for it."""
     own = host_state.own
     for dpu in host_state.active:
         cycle = host_state.cycle(dpu)
@@ -91,12 +92,12 @@ def open_budget(host_state: HostState) -> Move | None:
 
 _TRIES = 4
 DRAIN_FORCED = "DrainForced"
-"""Reason of the Event about a DPU whose drain goes on by force, whatever its host does."""
+"""Reason of the Event about a DPU whose drain goes on by force, whatever the state of its host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the reads before an opening showed."""
+    """The results of the reads before an opening."""
 
     host_ref: HostRef
     cycle: Cycle
@@ -123,15 +124,15 @@ OPENING: Mapping[str, OpeningGuard] = {
     "the record is our own": lambda seen: _is_record_of(seen.budget, seen.host_ref, seen.cycle),
     "the budget serves this host": lambda seen: seen.budget.ours and seen.budget.serves == seen.host_ref.host,
 }
-"""All must hold, as read after the mark was set. The names are for messages and tests."""
+"""All must hold in the reads after the mark was set. The names are for messages and tests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
     """Open the budget of a DPU whose host is drained.
 
-    Guarantees: nothing is opened unless each of `OPENING` was read to hold after the mark was set, nor if the budget
-        was written since; a mark whose opening came to nothing is left for `Unmark`.
+    Guarantees: the budget opens only if each of `OPENING` held in reads after the mark was set, and only if it was not
+        written since; a mark whose opening failed is left for `Unmark`.
     """
 
     host_ref: HostRef
@@ -175,10 +176,12 @@ class Open:
         return f"{self.dpu} {self.host_ref.author.draw}.{version_of(found.live)}"
 
     def _look(self, mark: str) -> Steps[Seen | Done]:
-        node = yield from read_node(self.dpu)
-        found = yield from read_maintenance(self.host_ref)
-        host = yield from read_host(self.host_ref)
-        read = yield from read_budget(self.host_ref, self.dpu)
+        node, found, host, read = yield from side_by_side(
+            read_node(self.dpu),
+            read_maintenance(self.host_ref),
+            read_host(self.host_ref),
+            read_budget(self.host_ref, self.dpu),
+        )
         if node is None or found is None or host is None or read is None:
             return Done(Result.STALE, f"{self.dpu}: something is gone")
         seen = Seen(self.host_ref, self.cycle, mark, node, found, host, read)
@@ -192,7 +195,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class ForceOpen:
-    """Open the budget of a DPU because a person named its boot ID, whatever its host does."""
+    """Open the budget of a DPU because a person named its boot ID, whatever the state of its host."""
 
     host_ref: HostRef
     dpu: str
@@ -205,7 +208,7 @@ class ForceOpen:
             return Done(Result.STALE, f"{self.dpu}: it is not forced any more")
         own = read.cycle is not None and read.cycle.term == self.host_ref.author.term
         if not own or not read.ours or read.is_open or read.serves != self.host_ref.host:
-            return Done(Result.STALE, f"{self.dpu}: the budget is not as it was")
+            return Done(Result.STALE, f"{self.dpu}: the budget has changed since it was looked at")
         yield from store(write_budget(self.host_ref, read, _opened(read)))
         words = f"{self.dpu} may be drained and rebooted by force, whether host {self.host_ref.host} is drained or not"
         yield from tell_dpu(self.dpu, DRAIN_FORCED, f"{words}: the host has no network until {self.dpu} is back")
@@ -214,9 +217,10 @@ class ForceOpen:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the budget of a DPU, then take its mark off.
+    """Close the budget of a DPU, then remove its mark.
 
-    Guarantees: closing needs nothing of the tenant; the mark goes only after the API server has said that it is closed.
+    Guarantees: closing needs no call to the tenant; the mark is removed only after the API server has confirmed that
+        the budget is closed.
     """
 
     host_ref: HostRef
@@ -225,7 +229,8 @@ class Close:
     budget: Budget
     """As a cache shows it: open."""
     taken_back: Cycle | None = None
-    """The record as it was seen, if its cordon is gone: the write that closes says so too, if that still stands."""
+    """The record as it was seen, if its cordon is gone: the write that closes the budget records that too, if the
+    record is unchanged."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -249,9 +254,10 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Unmark:
-    """Take off a mark that a crash, a time-out or an unknown answer has left, if there is one.
+    """Remove a mark that a crash, a time-out or an unknown answer has left, if there is one.
 
-    An opening may still be under way: so the record is written first, as read with the budget closed.
+    An opening may still be under way: so the record is written first, as read with the budget closed, which makes the
+    opening fail.
     """
 
     host_ref: HostRef
@@ -274,7 +280,7 @@ class Unmark:
         return Done(Result.DONE, f"{self.dpu}: took a mark off that was left")
 
     def _fenced(self, read: Budget) -> BudgetState:
-        # The mark says that the budget may have been open, whatever the record says, or if there is none.
+        # The mark shows that the budget may have been open, whatever the record says, also without a record.
         found = read.cycle or lost_record(State.RETURNING, self.host_ref.author.term)
         return replace(state_of(read), cycle=replace(found, opened=True))
 
@@ -301,12 +307,12 @@ def _is_record_of(read: Budget, host_ref: HostRef, cycle: Cycle) -> bool:
 
 
 def _take_off(host_ref: HostRef, name: str, state: State | None) -> Steps[None]:
-    """Take the mark off, but not before what follows an uncordon: the maintenance would cordon the host again, and say
-    that it is drained while it drains it. `state` is that of the record; None: there is none."""
-    found = yield from read_maintenance(host_ref)
+    """Remove the mark, but not before the host's uncordon is dealt with: a write to the maintenance makes its operator
+    cordon the host again, and it shows `Succeeded` while it drains. `state` is that of the record; None: there is no
+    record."""
+    found, host = yield from side_by_side(read_maintenance(host_ref), read_host(host_ref))
     if found is None or not found.ours or found.terminating or name not in found.marks:
         return
-    host = yield from read_host(host_ref)
     if state is State.DRAINING and host is not None and is_uncordoned(found, host):
         return
     yield from store(_marking(host_ref, found, name, None))

@@ -1,4 +1,4 @@
-"""Rule 4, proof: when a DPU's network is proven to work, so that its host may have its workloads back."""
+"""Rule 4, proof: when a DPU's network is proven to work, so that its host may be uncordoned."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ from dpunetop.kube.plan import Delete
 def needs_proof(host_state: HostState) -> bool:
     """Whether the host may be given back only on proof.
 
-    Spared is a host whose DPU is seen as it was when the drain began: the proof of the present is there already. A pair
-    that was taken apart leaves its host without a network, although the DPU was never down.
+    It is not needed if the DPU is seen unchanged since the drain began, and works. A pair that has ended leaves its
+    host without a network, although the DPU was never down.
     """
     if _asks_nothing(host_state):
         return False
@@ -46,7 +46,7 @@ def needs_proof(host_state: HostState) -> bool:
 
 
 def ends_unproven(host_state: HostState) -> bool:
-    """Whether the host is given back without proof: no DPU is left that could give it, or a person forces the DPU that
+    """Whether the host is given back without proof: no DPU is left that could prove it, or a person forces the DPU that
     would have to. Of two DPUs, force on one never stands for the proof of the other that serves."""
     prover = host_state.prover()
     asked = host_state.view.dpus if prover is None else (prover,)
@@ -54,13 +54,12 @@ def ends_unproven(host_state: HostState) -> bool:
 
 
 def vouches(host_state: HostState, dpu: DpuView) -> bool:
-    """Whether the host is given back because of what this DPU shows, so that it must still show it then."""
+    """Whether the host is given back on the proof of this DPU, which must then still hold."""
     return dpu is host_state.prover() and not _asks_nothing(host_state) and not ends_unproven(host_state)
 
 
 def is_verifying(host_state: HostState) -> bool:
-    """Whether nothing is left to be done for the host but to prove its network and to give it back, or to make it
-    schedulable again that we cordoned."""
+    """Whether only the proof and the return of the host are left, or the uncordon of a host that we cordoned."""
     if (_is_marked_for_outage(host_state) and not host_state.active) or host_state.is_to_be_lifted:
         return True
     is_held = host_state.is_asked or host_state.is_left_over
@@ -70,14 +69,13 @@ def is_verifying(host_state: HostState) -> bool:
 
 
 def _asks_nothing(host_state: HostState) -> bool:
-    """Whether the host is given back whatever its DPUs do: it is in use already, or gone, or a person wants it."""
+    """Whether the host is given back whatever its DPUs show: it is in use already, or gone, or a person wants it."""
     failed = host_state.own is not None and host_state.own.phase is MaintenancePhase.FAILED
     return failed or isinstance(host_state.host, NodeGone) or host_state.was_uncordoned or host_state.is_in_use
 
 
 def _is_as_it_began(host_state: HostState) -> bool:
-    """Whether nothing can have happened to the DPU that serves since the drain began, as the records and the
-    maintenance say, and it shows that it works."""
+    """Whether the DPU that serves is unchanged since the drain began, by the records and the maintenance, and works."""
     marked = host_state.own is not None and bool(host_state.own.marks)
     if marked or not host_state.cycles or any(cycle.opened for _, cycle in host_state.cycles):
         return False
@@ -97,7 +95,7 @@ def _works(dpu: DpuView, cycle: Cycle) -> bool:
 
 
 def _is_taken_apart(host_state: HostState) -> bool:
-    """Whether no DPU serves the host any more, be there another DPU that is about to or not."""
+    """Whether no DPU serves the host any more, even if another one is about to."""
     leaves = any(host_state.serves(dpu) and not dpu.paired for dpu in host_state.view.dpus)
     return host_state.view.serving is None and (leaves or _nobody_can_prove(host_state))
 
@@ -117,7 +115,7 @@ def _is_marked_for_outage(host_state: HostState) -> bool:
 
 
 def prove(host_state: HostState) -> Move | None:
-    """What is missing of the proof is waited for; a pod that can prove nothing is started anew."""
+    """Wait for the missing signs of the proof; restart a pod that can prove nothing."""
     if not host_state.is_to_be_returned or not needs_proof(host_state) or ends_unproven(host_state):
         return None
     prover = host_state.prover()
@@ -132,7 +130,7 @@ def prove(host_state: HostState) -> Move | None:
 
 
 def unproven(host_state: HostState, prover: DpuView, missing: tuple[str, ...]) -> HoldReason:
-    """A sign that does not come by itself is said to be in the way, whatever else is missing."""
+    """A missing sign that needs a person is reported first, whatever else is missing."""
     words = f"{prover.name} has yet to show: {', '.join(missing)}"
     found = (signal.trouble for signal in host_state.view.signals if not signal.holds)
     trouble = next((trouble for trouble in found if trouble is not None), None)
@@ -144,7 +142,7 @@ def unproven(host_state: HostState, prover: DpuView, missing: tuple[str, ...]) -
 
 
 STALE_SECONDS = 300
-"""So long after a boot a Ready pod may show containers of the boot before, until it is started anew."""
+"""Seconds after a boot in which a Ready pod may show containers of the previous boot before it is restarted."""
 
 
 def _proves_nothing(host_state: HostState, prover: DpuView, pod: OvnPod) -> bool:
@@ -155,8 +153,8 @@ def _proves_nothing(host_state: HostState, prover: DpuView, pod: OvnPod) -> bool
 
 
 def _changed(host_state: HostState, prover: DpuView) -> Move | None:
-    """Another entry that waited for the host to be drained. Only here: what follows is that its network is proven. Not
-    while the pod is one of the last template that is known to work: in its place comes one of which that is not known.
+    """Write the changed entry that waited for the host to be drained. Only here, because the proof comes next. Not
+    while the pod has the last template that is known to work, since its successor would have one that is not.
     """
     staying = [pod for pod in prover.pods if not pod.terminating]
     if not prover.entry or len(staying) > 1 or not host_state.is_drained:
@@ -178,21 +176,21 @@ def _outdated(host_state: HostState, prover: DpuView) -> Move | None:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the tenant shows of the network of one host, for a tenant of the interconnect topology."""
+    """The tenant's objects that show the network of one host, for a tenant of the interconnect topology."""
 
     host: str
     lease: Signal | None
-    """What the Lease of the host shows, see `leases`; None: the host does not go by one."""
+    """The sign from the host's Lease, see `leases`; None: the host does not watch one."""
     annotations: Mapping[str, str]
-    """Of the host's Node."""
+    """Annotations of the host's Node."""
     release: Release | None
-    """Of the image that the DPU runs; None: unknown."""
+    """Release of the image that the DPU runs; None: unknown."""
 
 
 def tenant_signals(evidence: Evidence) -> tuple[Signal, ...]:
     """The signs that must hold before a host is given back; a central tenant has none.
 
-    Guarantees: no sign is asked for that the DPU's release does not give; see `signs`.
+    Guarantees: only signs that the DPU's release gives are required; see `signs`.
     """
     found = (
         Signal(
@@ -205,9 +203,9 @@ def tenant_signals(evidence: Evidence) -> tuple[Signal, ...]:
 
 
 def missing_proofs(dpu: DpuView, cycle: Cycle | None, signals: tuple[Signal, ...]) -> tuple[str, ...]:
-    """What is yet to be shown before the host of `dpu` may be given back, most basic first; empty: it is proven.
+    """The signs that are missing before the host of `dpu` may be given back, most basic first; empty: it is proven.
 
-    Guarantees: no container counts that ran before the last reboot.
+    Guarantees: a container that ran before the last reboot does not count.
     """
     if isinstance(dpu.node, NodeGone):
         return ("the DPU node",)
@@ -226,7 +224,7 @@ def _of_node(node: DpuNode, cycle: Cycle | None) -> tuple[str, ...]:
 
 
 def _of_pod(pods: tuple[OvnPod, ...], cycle: Cycle | None) -> tuple[str, ...]:
-    """One pod, and one that leaves no doubt; a second one could be the one that answers."""
+    """The signs of the only pod; with two pods it is unknown which one serves."""
     if len(pods) != 1 or not pods[0].ready:
         return ("ovnkube-node pod Ready",)
     if not pods[0].current:
@@ -239,13 +237,13 @@ def _of_pod(pods: tuple[OvnPod, ...], cycle: Cycle | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RestartPod:
-    """Delete an outdated ovnkube-node pod of a drained host, so that a current one can prove itself."""
+    """Delete an outdated ovnkube-node pod of a drained host, so that a current one can give the proof."""
 
     host_ref: HostRef
     dpu: str
     pod: Obj
     maintenance: str
-    """UID; empty: the one that is gone has left the host cordoned."""
+    """UID; empty: it is gone and has left the host cordoned."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""

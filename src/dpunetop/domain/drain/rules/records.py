@@ -1,4 +1,4 @@
-"""Rule 2, a cycle is fenced: the record of each DPU, which every step of its drain writes first."""
+"""Rule 2, a cycle is fenced: every step of a drain first writes the record of its DPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dpunetop.kube.plan import Apply
 
 
 def take_over(host_state: HostState) -> Move | None:
-    """What another leadership has under way fails from here on."""
+    """Take the record over: pending writes of another leadership fail from then on."""
     host_ref = host_state.view.host_ref
     for dpu, cycle in host_state.cycles:
         if cycle.term != host_ref.author.term:
@@ -27,13 +27,13 @@ def take_over(host_state: HostState) -> Move | None:
 
 
 def begin(host_state: HostState) -> Move | None:
-    """Every DPU whose drain is wanted gets a record, or begins anew on the one that it has."""
+    """Give every DPU whose drain is wanted a record, or begin again on the one that it has."""
     host_ref = host_state.view.host_ref
     for dpu in host_state.active:
         cycle = host_state.cycle(dpu)
         if cycle is None:
             return Rewrite(host_ref, dpu.name, None, _first_record(host_state, dpu), if_closed(dpu))
-        if isinstance(dpu.node, DpuNode) and cycle.node != dpu.node.uid:  # registered anew, or an unreadable record
+        if isinstance(dpu.node, DpuNode) and cycle.node != dpu.node.uid:  # registered again, or an unreadable record
             renewed = replace(cycle, node=dpu.node.uid, since=host_ref.author.now)
             return Rewrite(host_ref, dpu.name, cycle, renewed, if_closed(dpu))
         if cycle.state is State.RETURNING:
@@ -42,8 +42,8 @@ def begin(host_state: HostState) -> Move | None:
 
 
 def watch_server(host_state: HostState) -> Move | None:
-    """The DPU that serves has a record as long as a maintenance of ours stands, whichever DPU asked for that: what
-    happens to it meanwhile has to be remembered, and proven."""
+    """The DPU that serves has a record while a maintenance of ours exists, whichever DPU requested that: a reboot of it
+    meanwhile has to be recorded, and its network proven."""
     prover = host_state.prover()
     if (
         not host_state.is_asked
@@ -64,7 +64,7 @@ def watch_server(host_state: HostState) -> Move | None:
 
 
 def take_back(host_state: HostState) -> Move | None:
-    """A cordon that is gone ends the cycle; a Node that is gone does so only once that is certain."""
+    """A removed cordon ends the cycle; a Node that is gone does so only once that is confirmed."""
     for dpu, cycle in host_state.cycles:
         if seems_taken_back(host_state, dpu, cycle):
             returning = replace(cycle, state=State.RETURNING)
@@ -73,7 +73,7 @@ def take_back(host_state: HostState) -> Move | None:
 
 
 def refresh(host_state: HostState) -> Move | None:
-    """Not what runs now, where the record is over before that could matter: the host need not wait for it."""
+    """Keep the record current, unless it ends with this decision: the host need not wait for that."""
     for dpu, cycle in host_state.cycles:
         if not isinstance(dpu.node, DpuNode):
             continue
@@ -89,7 +89,7 @@ def refresh(host_state: HostState) -> Move | None:
 
 
 def _is_ending(host_state: HostState, cycle: Cycle) -> bool:
-    """Whether the host is given back, or is so with this decision."""
+    """Whether the host is given back already, or with this decision."""
     tenant = host_state.view.tenant
     if cycle.state is not State.RETURNING or isinstance(tenant, Blind) or tenant.maintenances is None:
         return False
@@ -97,7 +97,7 @@ def _is_ending(host_state: HostState, cycle: Cycle) -> bool:
 
 
 def name_maintenance(host_state: HostState) -> Move | None:
-    """Every record names the maintenance before that is given back: else its mark on the host would mean nothing."""
+    """Every record names the maintenance before that ends: otherwise the host's mark would mean nothing."""
     for dpu, cycle in host_state.cycles if host_state.own is not None else ():
         if host_state.own is not None and cycle.maintenance != host_state.own.uid:
             named = replace(cycle, maintenance=host_state.own.uid)
@@ -106,7 +106,7 @@ def name_maintenance(host_state: HostState) -> Move | None:
 
 
 def reset(host_state: HostState) -> Move | None:
-    """The maintenance of the cycle is gone although the drain is wanted: another one is needed."""
+    """Reset the record: its maintenance is gone although the drain is wanted, so another one is needed."""
     for dpu in host_state.active if host_state.own is None else ():
         cycle = host_state.cycle(dpu)
         if cycle is not None and cycle.maintenance:
@@ -116,7 +116,7 @@ def reset(host_state: HostState) -> Move | None:
 
 
 def finish(host_state: HostState) -> Move | None:
-    """The maintenance is gone and the host is as it was: what is over needs no record."""
+    """Delete the record once the maintenance is gone and the host has its earlier state."""
     for dpu, cycle in host_state.cycles if host_state.own is None else ():
         if cycle.state is State.RETURNING:
             return Reset(host_state.view.host_ref, dpu.name, cycle, None)
@@ -124,7 +124,7 @@ def finish(host_state: HostState) -> Move | None:
 
 
 def seems_taken_back(host_state: HostState, dpu: DpuView, cycle: Cycle) -> bool:
-    """Whether the drain is no longer wanted, as the caches show; a Node that may come back does not count."""
+    """Whether the caches show that the drain is no longer wanted; a Node that may come back does not count."""
     is_unsure = isinstance(dpu.node, NodeGone) and not dpu.node.confirmed
     return cycle.state is not State.RETURNING and not host_state.wants_drain(dpu) and not is_unsure
 
@@ -135,7 +135,7 @@ def _first_record(host_state: HostState, dpu: DpuView) -> Cycle:
     begun = Cycle(State.STARTING, term=author.term)
     if host_state.has_lost_record:
         begun = lost_record(State.STARTING, author.term)
-    # Where another DPU of the host has begun before, this one may have been down since.
+    # If another DPU of the host has begun earlier, this one may have been down since.
     begun = _as_seen(host_state, dpu, replace(begun, node=dpu.node.uid, since=author.now))
     return replace(begun, disturbed=host_state.is_asked)
 
@@ -149,15 +149,16 @@ def _as_seen(host_state: HostState, dpu: DpuView, cycle: Cycle) -> Cycle:
 
 
 def if_closed(dpu: DpuView) -> Budget | None:
-    """What a record may be written onto unread: what is restated with it opens nothing, whatever a cache shows."""
+    """The budget to which a record may be written without a fresh read: a closed one, so the write opens nothing, even
+    if the cache is stale."""
     return None if dpu.budget is None or dpu.budget.is_open else dpu.budget
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """Write a record, provided that the one that was seen still stands. Beginning, taking over and ending are such.
+    """Write a record if the one that was seen is unchanged: to begin, take over or end a cycle.
 
-    Guarantees: the budget stays as it is read; every write that was decided before fails from then on.
+    Guarantees: the budget's other fields stay as read; every write that was decided before fails from then on.
     """
 
     host_ref: HostRef
@@ -166,7 +167,7 @@ class Rewrite:
     becomes: Cycle | None
     """None: the cycle is over."""
     budget: Budget | None = None
-    """The closed budget with that record as a cache shows it, if that will do; None: it has to be read first."""
+    """The closed budget with that record, from a cache, if that is enough; None: it has to be read first."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -174,7 +175,7 @@ class Rewrite:
             return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
         read = yield from read_budget(self.host_ref, self.dpu)
         if read is None or not is_ours(read, self.host_ref) or read.cycle != self.seen:
-            return Done(Result.STALE, f"{self.dpu}: the record is not as it was seen")
+            return Done(Result.STALE, f"{self.dpu}: the record has changed since it was looked at")
         yield from store(self._written(read))
         return Done(Result.DONE, f"{self.dpu}: {_story(self.becomes)}")
 
@@ -186,14 +187,15 @@ class Rewrite:
 class Refresh:
     """Keep boot ID, pod and containers of the record current.
 
-    The containers are read before the boot ID: so none that started after a reboot counts as one from before.
+    The containers are read before the boot ID, so that none that started after a reboot is recorded for the boot
+    before.
     """
 
     host_ref: HostRef
     dpu: str
     pods_namespace: str
     pods: tuple[str, ...]
-    """Names of its pods. One that the caches do not show yet is recorded once they do, with the next such task."""
+    """Names of its pods. The next such task records a pod that the caches do not show yet."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -212,7 +214,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Begin anew on the record after its maintenance is gone for good and the host is as it was before."""
+    """Begin the record again after its maintenance is gone and the host has its earlier state."""
 
     host_ref: HostRef
     dpu: str
@@ -244,7 +246,7 @@ def _story(cycle: Cycle | None) -> str:
 
 
 def _containers(objs: tuple[Obj, ...]) -> tuple[str, tuple[str, ...]]:
-    """UID and containers of the pod that stays on the DPU; the last one by uid if there are several."""
+    """UID and containers of the pod that stays on the DPU; of several, the last one by UID."""
     pods = (ovn_pod(obj) for obj in objs)
     staying = sorted((pod for pod in pods if not pod.terminating), key=lambda pod: pod.uid)
     containers = tuple(container for pod in staying for container in pod.containers)

@@ -1,5 +1,5 @@
-"""Rule 10, the earlier cordon is known in two places: on the host's Node and on its maintenance. What one has lost it
-gets back from the other; a host that has lost both stays as it is, and a person is told."""
+"""Rule 10, the earlier cordon is recorded in two places: on the host's Node and on its maintenance. If one is lost, it
+is written again from the other; if both are lost, the host stays as it is, and a person is told."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from dpunetop.domain.drain.rules.returning import may_end_maintenance
 from dpunetop.domain.names import MAINTENANCE_TAINT
 
 ABANDONED_SECONDS = 60
-"""A taint without a maintenance is told once it has lasted so long: caches of both follow one another, and another
-owner's maintenance that begins or ends looks the same for a moment."""
+"""A taint without a maintenance is reported only after this time: the caches of Node and maintenance are not in step,
+and another owner's maintenance that begins or ends looks the same for a moment."""
 
 
 def mark_again(host_state: HostState) -> Move | None:
-    """The host bears no mark under our maintenance: its Node was registered anew, or somebody took the mark off. One
-    that fails, or is to be ended now, is marked with its end."""
+    """Mark the host again under our maintenance: its Node was registered again, or another client removed the mark. If
+    the maintenance failed, or ends now, its end marks the host."""
     own, host = host_state.own, host_state.host
     if own is None or own.phase is MaintenancePhase.FAILED or not isinstance(host, HostNode):
         return None
@@ -38,12 +38,12 @@ def mark_again(host_state: HostState) -> Move | None:
 
 
 def wait_for_person(host_state: HostState) -> Move | None:
-    """A host that bears the taint of a maintenance which is gone, and no mark: nobody knows whether a person wants its
-    cordon, so that it is neither taken off nor taken for an earlier one by another drain."""
+    """Wait for a person where a host has the taint of a maintenance that is gone, and no mark: it is unknown whether a
+    person wants its cordon, so it is neither removed nor taken for an earlier cordon by another drain."""
     if not host_state.is_abandoned or not isinstance(host_state.host, HostNode):
         return None
     if host_state.active and not host_state.host.cordoned:
-        return None  # the end of its drain takes the taint off
+        return None  # the end of its drain removes the taint
     if abandoned_seconds_left(host_state) <= 0:
         return HoldReason(Reason.HOST_STILL_CORDONED, _abandoned(named(host_state.view.host_ref.host), host_state.host))
     words = f"{named(host_state.view.host_ref.host)} bears the taint of a maintenance that is not seen"
@@ -51,14 +51,14 @@ def wait_for_person(host_state: HostState) -> Move | None:
 
 
 def abandoned_seconds_left(host_state: HostState) -> int:
-    """Until it is told that the host is abandoned; 0 or less: it is, or there is nothing to tell."""
+    """Seconds until the host is reported as abandoned; 0 or less: it is, or it is not abandoned."""
     since = host_state.view.abandoned_since
     return since + ABANDONED_SECONDS - host_state.view.host_ref.author.now if since else 0
 
 
 def abandoned_since(host_state: HostState, before: int) -> int:
-    """Since when the host is seen abandoned, in seconds of the epoch, if it was so since `before` (0: it was not); 0:
-    it is not so now."""
+    """Since when the host is seen abandoned, in seconds of the epoch, given the last pass's answer `before` (0: it was
+    not); 0: it is not now."""
     now = host_state.view.host_ref.author.now
     return (min(before, now) if before else now) if host_state.is_abandoned else 0
 
@@ -77,9 +77,9 @@ def _abandoned(name: str, host: HostNode) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MarkAgain:
-    """Write the earlier cordon onto the host as its maintenance has it, and have that speak of this Node.
+    """Write the earlier cordon from the maintenance onto the host, and record this Node in the maintenance.
 
-    Guarantees: the Node is marked as it was read; the maintenance speaks of it only once it bears the mark.
+    Guarantees: the Node is marked as it was read; the maintenance names it only once it has the mark.
     """
 
     host_ref: HostRef
@@ -91,7 +91,7 @@ class MarkAgain:
         found = yield from read_maintenance(self.host_ref)
         host = yield from read_host(self.host_ref)
         if found is None or not found.ours or found.uid != self.maintenance or host is None:
-            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: the maintenance has changed since it was looked at")
         if not lacks_mark(found, host):
             return Done(Result.STALE, f"{self.host_ref.host}: bears its mark")
         before = was_cordoned(found, host) and not is_taken_back(found, host)

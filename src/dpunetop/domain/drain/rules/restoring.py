@@ -1,4 +1,4 @@
-"""Rule 10, a cordon that was there before is there after: the host as it is left once no maintenance holds it."""
+"""Rule 10, an earlier cordon is restored: the state of the host once no maintenance holds it."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ from dpunetop.kube.meta import Obj
 
 
 def restore(host_state: HostState) -> Move | None:
-    """The mark is carried out whatever the records say: they may be lost, and it alone knows of the earlier cordon."""
+    """Restore the state in the mark, whatever the records say: they may be lost, and only the mark knows of the earlier
+    cordon."""
     if host_state.own is not None or not isinstance(host_state.host, HostNode) or host_state.host.mark is None:
         return None
     if host_state.is_left_over:
-        return None  # it is returned on proof, or drained anew, as if the maintenance were there
+        return None  # it is returned on proof, or drained again, as if the maintenance existed
     if has_lost_outage_cordon(host_state.host) and not host_state.was_uncordoned:
         return ForgetOutage(host_state.view.host_ref)
     return _still_cordoned(host_state, host_state.host) or Restore(host_state.view.host_ref)
 
 
 def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
-    """A cordon without the taint may be a person's: it is neither taken off, nor is the mark that says it should be.
-    One of ours for an outage stays until the network is proven, and is no reason to wait."""
+    """Wait where a cordon without the taint may be a person's: neither it is removed, nor the mark that says it should
+    be. Our cordon for an outage stays until the network is proven, and is no reason to wait."""
     if host_state.maintenances or not is_stuck_cordoned(host) or bears_outage_cordon(host):
         return None
     name = named(host_state.view.host_ref.host)
@@ -60,7 +61,7 @@ def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
 
 
 def lead_out(host_state: HostState) -> Move | None:
-    """The NodeMaintenance is gone and left its host cordoned: no one else would uncordon it."""
+    """Uncordon a host whose NodeMaintenance is gone and has left it cordoned: no one else would."""
     if not host_state.is_left_over:
         return None
     unproven = needs_proof(host_state) and ends_unproven(host_state)
@@ -69,7 +70,7 @@ def lead_out(host_state: HostState) -> Move | None:
 
 
 def lift_cordon(host_state: HostState) -> Move | None:
-    """A host that was led out by a DpuClusterConfig of our name is served again: on proof its cordon goes."""
+    """Uncordon a host, on proof, that a DpuClusterConfig of our name left cordoned and that is served again."""
     prover = host_state.prover()
     if not host_state.is_to_be_lifted or prover is None or ends_unproven(host_state):
         return None
@@ -82,12 +83,12 @@ def lift_cordon(host_state: HostState) -> Move | None:
 
 
 HOST_SCHEDULABLE = "HostSchedulable"
-"""Reason of the Event about a host that is in use again after it was led out."""
+"""Reason of the Event about a host that is in use again after a DpuClusterConfig had left it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Bring back the cordon that was there before, once no maintenance is left that could undo it."""
+    """Restore the earlier cordon once no maintenance is left that could undo it."""
 
     host_ref: HostRef
 
@@ -113,8 +114,8 @@ class Restore:
 
 @dataclass(frozen=True, slots=True)
 class ForgetOutage:
-    """Take our mark of an outage off a host that a maintenance has made schedulable: if its network still fails, it is
-    cordoned for that anew. What a person has uncordoned keeps the mark, which says then that it stays so."""
+    """Remove our mark of an outage from a host that a maintenance has uncordoned: if its network still fails, it is
+    cordoned for that again. A host that a person has uncordoned keeps the mark, so that it stays schedulable."""
 
     host_ref: HostRef
 
@@ -122,7 +123,7 @@ class ForgetOutage:
         """See `calls.Task`."""
         host = yield from read_host(self.host_ref)
         if host is None or host.mark is None or not has_lost_outage_cordon(host):
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was seen")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was looked at")
         if (yield from read_maintenances(self.host_ref)):
             return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         yield from store(write_mark(self.host_ref.tenant_cluster, host.live, None))
@@ -131,16 +132,16 @@ class ForgetOutage:
 
 @dataclass(frozen=True, slots=True)
 class LeadOut:
-    """Make a host schedulable that a maintenance which is gone has left cordoned, as giving it back would have.
+    """Uncordon a host that a maintenance which is gone has left cordoned, as its end would have.
 
-    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
-        it is changed.
+    Guarantees: all guards of giving back held for every DPU, and no maintenance existed, after the read of the host
+        whose version the write carries.
     """
 
     host_ref: HostRef
     dpu_checks: tuple[DpuCheck, ...]
     left_cordoned: LeftCordoned | None
-    """How the host stays cordoned, because nothing proves its network; None: it is proven."""
+    """Why the host stays cordoned, because nothing proves its network; None: it is proven."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""
@@ -156,7 +157,7 @@ class LeadOut:
             yield from store(release_host(self.host_ref, host))
             yield from tell_end(self.host_ref, self.dpu_checks, None)
             return Done(Result.DONE, f"{self.host_ref.host}: is schedulable again, which its maintenance left undone")
-        if self.left_cordoned.is_parted:  # it is cordoned, so that what is left to do shows: the next look restores it
+        if self.left_cordoned.is_parted:  # it stays cordoned with its mark: the next pass restores the rest
             yield from store(leave_host(self.host_ref, host))
         else:
             yield from store(restore_host(self.host_ref, host))
@@ -166,10 +167,10 @@ class LeadOut:
 
 @dataclass(frozen=True, slots=True)
 class LiftCordon:
-    """Make a host schedulable that was led out and left cordoned, and is served again by a proven network.
+    """Uncordon a host that a DpuClusterConfig left cordoned, and that is served again by a proven network.
 
-    Guarantees: all guards of giving back held for every DPU, and no maintenance was there, after the host was read as
-        it is changed.
+    Guarantees: all guards of giving back held for every DPU, and no maintenance existed, after the read of the host
+        whose version the write carries.
     """
 
     host_ref: HostRef
@@ -182,7 +183,7 @@ class LiftCordon:
             return broken
         host = yield from read_host(self.host_ref)
         if host is None or host.left_by != self.host_ref.owner or host.mark is not None:
-            return Done(Result.STALE, f"{self.host_ref.host}: is not as it was left")
+            return Done(Result.STALE, f"{self.host_ref.host}: has changed since it was left cordoned")
         if (yield from read_maintenances(self.host_ref)):
             return Done(Result.STALE, f"{self.host_ref.host}: there is a maintenance")
         yield from store(lift_host(self.host_ref, host))

@@ -1,13 +1,13 @@
-"""Rule 4, proof: what a DPU's OVN-Kubernetes writes onto the Node of its host, and which releases of it do.
+"""Rule 4, proof: the annotations that a DPU's OVN-Kubernetes writes onto the Node of its host, by release.
 
-It is the DPU's own image that writes, so that its release counts and not the tenant's. What the table leaves out: on a
-host with a DPU the host's half writes `k8s.ovn.org/host-cidrs`, `k8s.ovn.org/primary-dpu-host-addr` and
-`k8s.ovn.org/node-mgmt-port`, and the cluster manager subnets, transit addresses and `k8s.ovn.org/node-id`: they say
-nothing of the DPU. `k8s.ovn.org/node-primary-ifaddr` comes in one patch with the gateway, copied from what the host
-wrote. `k8s.ovn.org/gateway-mtu-support` is there only where something is not supported.
+The DPU's own image writes them, so its release counts, not the tenant's. The table leaves out: on a host with a DPU the
+host's half writes `k8s.ovn.org/host-cidrs`, `k8s.ovn.org/primary-dpu-host-addr` and `k8s.ovn.org/node-mgmt-port`, and
+the cluster manager subnets, transit addresses and `k8s.ovn.org/node-id`: they show nothing about the DPU.
+`k8s.ovn.org/node-primary-ifaddr` comes in one patch with the gateway, copied from what the host wrote.
+`k8s.ovn.org/gateway-mtu-support` is there only where something is not supported.
 
-All of them stay on the Node when the DPU reboots, and it writes the same again: they show what the network is, while
-the containers of this boot and the Lease show that it is there now.
+All of them stay on the Node when the DPU reboots, and it writes the same again: they describe the network, while the
+containers of this boot and the Lease show that it works now.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _MOST_CHARS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class EveryRelease:
-    """Every release that was looked at gives it, so that one that is not known is taken to give it too: held until a
-    person forces it, a host is safer than given back without a network."""
+    """Every known release gives it, so an unknown one is expected to give it too: a host that is held until a person
+    forces it is safer than one that is given back without a network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Releases from `first` to `last` give it for certain; of any other, and of one not known, it is not demanded."""
+    """Releases from `first` to `last` give it for certain; any other or unknown release need not."""
 
     first: tuple[int, int]
     last: tuple[int, int]
@@ -40,7 +40,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class NotCertain:
-    """No release of the flavour tells itself apart from one that does not give it; it is not demanded."""
+    """The releases of the flavour that give it cannot be told from those that do not; it is not required."""
 
 
 Given = EveryRelease | Between | NotCertain
@@ -52,12 +52,12 @@ class Sign:
 
     annotation: str
     shows: Callable[[str, str], bool]
-    """Whether a value, of any shape, is what the DPU of the host of that name writes."""
+    """Whether a value, of any shape, is one that the DPU of that host writes."""
     given: Mapping[Flavour, Given]
-    """By whom it is written, for every flavour."""
+    """Which releases write it, for every flavour."""
 
     def is_demanded(self, release: Release | None) -> bool:
-        """Whether a DPU that runs this release must have written it; None: the release is not known."""
+        """Whether a DPU that runs this release must have written it; None: the release is unknown."""
         if release is None:
             return all(isinstance(given, EveryRelease) for given in self.given.values())
         match self.given[release.flavour]:
@@ -79,7 +79,7 @@ def _has_address(value: str, _: str) -> bool:
 
 
 def _is_gateway(value: str, host: str) -> bool:
-    """The port of the gateway's bridge is called after the host: `<bridge>_<host>`."""
+    """The port of the gateway's bridge has the name of the host: `<bridge>_<host>`."""
     port = at(_parsed(value), "default", "interface-id")
     return isinstance(port, str) and port.endswith(f"_{host}")
 
@@ -116,7 +116,7 @@ SIGNS: tuple[Sign, ...] = (
 
 
 def _parsed(value: str) -> object:
-    """A JSON document of a tenant's; None for what is none, or too long to be looked at."""
+    """A JSON document of the tenant; None if it is not one, or is too long."""
     if len(value) > _MOST_CHARS:
         return None
     try:

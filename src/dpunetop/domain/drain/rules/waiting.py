@@ -1,4 +1,4 @@
-"""Rule 11, no wait is silent: what is waited for that only others can end, and what a person does about it."""
+"""Rule 11, no wait is silent: waits that only others can end, each with what a person does about it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dpunetop.domain.names import DRAIN_ANNOTATION
 
 
 def wait_for_tenant(host_state: HostState) -> Move | None:
-    """A tenant that cannot be seen is waited for."""
+    """Wait for a tenant that cannot be read."""
     return host_state.view.tenant.hold if isinstance(host_state.view.tenant, Blind) else None
 
 
 def wait_for_takeover(host_state: HostState) -> Move | None:
-    """After a cluster's time went back every record is taken over before anything goes on."""
+    """After a cluster's time went back, wait until every record is taken over."""
     if not host_state.view.unverified:
         return None
     return HoldReason(
@@ -34,17 +34,17 @@ def wait_for_takeover(host_state: HostState) -> Move | None:
 
 
 def wait_for_operator(host_state: HostState) -> Move | None:
-    """Only where one is needed: what an operator that is gone has left behind is led out without it."""
+    """Wait for a node maintenance operator, but only where one is needed: a host that it left cordoned is uncordoned
+    without it."""
     tenant = host_state.view.tenant
     if isinstance(tenant, Blind) or tenant.maintenances is not None or not host_state.active:
         return None
-    return HoldReason(
-        Reason.NODE_MAINTENANCE_NOT_SERVED, "the tenant has no node maintenance operator to drain its host"
-    )
+    words = f"the tenant has no node maintenance operator, so that {host_state.view.host_ref.host} cannot be drained"
+    return HoldReason(Reason.NODE_MAINTENANCE_NOT_SERVED, words)
 
 
 def wait_for_end(host_state: HostState) -> Move | None:
-    """A NodeMaintenance that is being deleted is waited for."""
+    """Wait for a NodeMaintenance that is being deleted."""
     if host_state.own is None or not host_state.own.terminating:
         return None
     return HoldReason(Reason.MAINTENANCE_TERMINATING, f"the maintenance of {host_state.view.host_ref.host} is ending")
@@ -73,7 +73,7 @@ def is_overdue(host_state: HostState) -> bool:
 
 
 def _progress(host_state: HostState) -> HoldReason:
-    """What is waited for when all goes as it should."""
+    """The hold of a drain that makes progress."""
     host, own = host_state.view.host_ref.host, host_state.own
     opened = [(dpu, dpu.node) for dpu in host_state.active if host_state.is_open(dpu) and isinstance(dpu.node, DpuNode)]
     stuck = (stuck_update(dpu, node) for dpu, node in opened if node.mco in (Mco.DRAINS, Mco.DRAINED))
@@ -102,8 +102,8 @@ def in_own_drain(host_state: HostState) -> HoldReason:
 
 
 def stuck_update(dpu: DpuView, node: DpuNode) -> HoldReason | None:
-    """What the machine-config operator says that it cannot go on with by itself."""
-    is_failing = node.machine.is_failing and node.mco is not Mco.DRAINS  # of a late drain only the daemon gives up
+    """The hold for a machine-config operator that cannot go on by itself, in its words; None: it can."""
+    is_failing = node.machine.is_failing and node.mco is not Mco.DRAINS  # of a late drain only the daemon has given up
     if node.mco is Mco.IDLE or not (dpu.stuck or is_failing):
         return None
     trouble = dpu.stuck or f"the machine-config daemon of {node.name} {node.machine.trouble}"
@@ -111,19 +111,19 @@ def stuck_update(dpu: DpuView, node: DpuNode) -> HoldReason | None:
 
 
 def pending_update(node: DpuNode) -> HoldReason:
-    """The machine-config operator is not done with the DPU's node."""
+    """The hold for a machine-config operator that is not done with the DPU's node."""
     story = f": it {node.machine.story}" if node.machine.story else ""
     return HoldReason(Reason.MACHINE_CONFIG_PENDING, f"the machine-config operator is not done with {node.name}{story}")
 
 
 def how_to_force(node: DpuNode) -> str:
-    """What a person does about a DPU that can show nothing any more."""
+    """How a person ends the wait for a DPU that can prove nothing any more."""
     uncordon = f"uncordon {node.name} and " if node.cordoned else ""
     return f"repair it, or {uncordon}annotate it {DRAIN_ANNOTATION}=force:{node.boot_id}"
 
 
 def _draining_late(host_state: HostState) -> tuple[DpuNode, ...]:
-    """DPUs that have waited so long for their drain that their daemon has given up, which their controller never does.
+    """DPUs that have waited so long for their drain that their daemon has given up, while its controller never does.
 
     Source: openshift/machine-config-operator 7ff337a, an hour in `performDrain` of pkg/daemon/drain.go; 5 minutes
         between two tries after the first 10 in `DefaultConfig` of pkg/controller/drain/drain_controller.go.
@@ -142,15 +142,15 @@ def _late_drain(node: DpuNode) -> str:
 
 
 def _left_of(own: Maintenance) -> str:
-    """What the node maintenance operator says while it drains a host."""
+    """The node maintenance operator's progress while it drains a host."""
     more = own.pending - len(own.pods)
     named_pods = ", ".join(str(pod) for pod in own.pods) + (f" and {more} more" if more > 0 else "")
-    left = f", {own.pending} pods are left" if own.pending else ""
+    left = f", {own.pending} {'pod is' if own.pending == 1 else 'pods are'} left" if own.pending else ""
     names = f": {named_pods}" if left and own.pods else ""
     return f"{left}{names}" + (f"; the node maintenance operator says {sentence(own.error)}" if own.error else "")
 
 
 def failure(error: str) -> HoldReason:
-    """The host could not be drained, and what its operator says."""
+    """The hold for a host that could not be drained, with the operator's error."""
     why = sentence(error) if error else "no reason given"
     return HoldReason(Reason.MAINTENANCE_FAILED, f"the host could not be drained: {why}")

@@ -1,1 +1,1 @@
-"""What becomes of each setting of a tenant on its DPUs: followed, refused, not followed, or no matter of a DPU's."""
+"""The verdict on each setting of a tenant for its DPUs: followed, refused, not followed, or not for a DPU."""

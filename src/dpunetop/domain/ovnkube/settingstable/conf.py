@@ -11,7 +11,7 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
     BOOLEAN,
     NAME,
     NUMBER,
-    Kept,
+    InConfigFile,
     NotFollowed,
     NotForDpu,
     RefusesTenant,
@@ -29,7 +29,7 @@ _SERVICES = re.compile(rf"{_LABEL}/{_LABEL}(?:,{_LABEL}/{_LABEL})*")
 _NAMESPACED = re.compile(rf"(?:{_LABEL}/)?{_LABEL}")
 _PORTS = re.compile(r"[0-9]{1,5}-[0-9]{1,5}")
 FEATURE_SWITCH = re.compile(r"ovnkubernetesfeature/enable-[a-z0-9-]{1,60}")
-"""A switch of a feature that is not known here is kept, since the zones of a tenant are to be alike, and named."""
+"""The switch of an unknown feature is kept, since the zones of a tenant are to be alike, and is named in a finding."""
 
 HYBRID_OVERLAY = RefusesTenant("HybridOverlayNotSupported", "ovnkube refuses a hybrid overlay on a DPU")
 NO_OVERLAY = RefusesTenant("NoOverlayNotSupported", "a DPU carries the default network in Geneve only")
@@ -81,7 +81,7 @@ def _of(section: str, *found: Row | tuple[Row, ...]) -> tuple[Row, ...]:
 
 
 def _kept(form: re.Pattern[str], *names: str) -> tuple[Row, ...]:
-    return alike(Kept(form), *names)
+    return alike(InConfigFile(form), *names)
 
 
 OVNKUBE_CONF = rows(
@@ -90,11 +90,11 @@ OVNKUBE_CONF = rows(
         _kept(NUMBER, "mtu", "routable-mtu", "encap-port", "conntrack-zone", "inactivity-probe", "openflow-probe"),
         _kept(NUMBER, "lflow-cache-limit", "lflow-cache-limit-kb", "ofctrl-wait-before-clear"),
         _kept(BOOLEAN, "enable-lflow-cache", "monitor-all"),
-        Row("enable-udp-aggregation", Kept(BOOLEAN)),
-        Row("encap-type", Kept(re.compile("geneve"))),
-        Row("cluster-subnets", Kept(_CLUSTER_SUBNETS)),
-        Row("udn-allowed-default-services", Kept(_SERVICES)),
-        Row("cluster-default-nad", Kept(_NAMESPACED)),
+        Row("enable-udp-aggregation", InConfigFile(BOOLEAN)),
+        Row("encap-type", InConfigFile(re.compile("geneve"))),
+        Row("cluster-subnets", InConfigFile(_CLUSTER_SUBNETS)),
+        Row("udn-allowed-default-services", InConfigFile(_SERVICES)),
+        Row("cluster-default-nad", InConfigFile(_NAMESPACED)),
         Row("transport", NO_OVERLAY),
         Row("encap-ip", NotForDpu("each DPU has a tunnel address of its own")),
         Row("zone", NotForDpu("the zone of a DPU is its host's name")),
@@ -111,8 +111,8 @@ OVNKUBE_CONF = rows(
     _of("cni", alike(OF_CNI, "conf-dir", "plugin")),
     _of(
         "kubernetes",
-        Row("service-cidrs", Kept(_SUBNETS, "k8s-service-cidrs")),
-        Row("service-cidr", Kept(_SUBNETS, "k8s-service-cidr")),
+        Row("service-cidrs", InConfigFile(_SUBNETS, "k8s-service-cidrs")),
+        Row("service-cidr", InConfigFile(_SUBNETS, "k8s-service-cidr")),
         _kept(NAME, "ovn-config-namespace", "host-network-namespace", "platform-type"),
         _kept(NAME, "dns-service-namespace", "dns-service-name"),
         _kept(BOOLEAN, "ovn-empty-lb-events", "disable-requestedchassis"),
@@ -132,8 +132,8 @@ OVNKUBE_CONF = rows(
     _of(
         "ovnkubernetesfeature",
         _kept(BOOLEAN, *_FEATURES, "allow-icmp-network-policy"),
-        Row("advertised-udn-isolation-mode", Kept(re.compile("strict|loose"))),
-        Row("egressip-reachability-total-timeout", Kept(NUMBER)),
+        Row("advertised-udn-isolation-mode", InConfigFile(re.compile("strict|loose"))),
+        Row("egressip-reachability-total-timeout", InConfigFile(NUMBER)),
         Row("egressip-node-healthcheck-port", HEALTH_CHECK_PORT),
         Row("udn-deletion-grace-period", NotFollowed("a DPU gives unused networks ovnkube's default time")),
     ),
@@ -150,12 +150,12 @@ OVNKUBE_CONF = rows(
     _of("ovspaths", Row("run-dir", NotForDpu("the OVS of a DPU is where its pod mounts it"))),
     _of(
         "gateway",
-        Row("mode", Kept(re.compile("shared|local"), "gateway-mode", frozenset({"local"}), SHARED_ONLY)),
+        Row("mode", InConfigFile(re.compile("shared|local"), "gateway-mode", frozenset({"local"}), SHARED_ONLY)),
         _kept(BOOLEAN, "nodeport", "disable-snat-multiple-gws", "disable-pkt-mtu-check", "disable-forwarding"),
         _kept(BOOLEAN, "single-node"),
-        Row("ephemeral-port-range", Kept(_PORTS)),
+        Row("ephemeral-port-range", InConfigFile(_PORTS)),
         *(
-            Row(f"{family}-{kind}-subnet", Kept(_SUBNETS, f"gateway-{family}-{kind}-subnet"))
+            Row(f"{family}-{kind}-subnet", InConfigFile(_SUBNETS, f"gateway-{family}-{kind}-subnet"))
             for family in ("v4", "v6")
             for kind in ("join", "masquerade")
         ),
@@ -187,7 +187,7 @@ OVNKUBE_CONF = rows(
     _of(
         "clustermanager",
         *(
-            Row(f"{family}-{word}", Kept(_SUBNETS, f"cluster-manager-{family}-{word}"))
+            Row(f"{family}-{word}", InConfigFile(_SUBNETS, f"cluster-manager-{family}-{word}"))
             for family in ("v4", "v6")
             for word in ("transit-subnet", "transit-switch-subnet")
         ),
@@ -205,7 +205,7 @@ OVNKUBE_CONF = rows(
 
 
 def option_of(name: str) -> str:
-    """The option that says the same as a kept key."""
+    """The command-line option of a kept key."""
     verdict = OVNKUBE_CONF[name].verdict
-    assert isinstance(verdict, Kept)
+    assert isinstance(verdict, InConfigFile)
     return verdict.option or name.partition("/")[2]

@@ -23,16 +23,16 @@ from dpunetop.domain.ovnkube.settingstable.conf import (
 from dpunetop.domain.ovnkube.settingstable.rows import (
     EVERY,
     NUMBER,
-    AlwaysGiven,
-    Given,
-    Handed,
+    AsOption,
+    AsVariable,
+    FixedOption,
     NotFollowed,
     NotForDpu,
     Presence,
+    ReadElsewhere,
     RefusesTenant,
     ReleaseSpan,
     Row,
-    SaidBy,
     alike,
     rows,
     switches,
@@ -54,7 +54,7 @@ OF_START = NotForDpu("each start of ovnkube says it for its own node")
 
 
 def _handed(name: str, form: re.Pattern[str], span: ReleaseSpan = EVERY) -> Row:
-    return Row(name, Handed((name,), form), span, Presence.ALWAYS)
+    return Row(name, AsOption((name,), form), span, Presence.ALWAYS)
 
 
 OPTIONS = rows(
@@ -75,26 +75,28 @@ OPTIONS = rows(
     _handed("openflow-probe", NUMBER),
     _handed("gateway-v4-join-subnet", _SUBNET),
     _handed("gateway-v4-masquerade-subnet", _SUBNET),
-    # The option was renamed: a DPU is handed the name that its tenant's release knows, since its image is of that one.
+    # The option was renamed: a DPU gets the name of its tenant's release, since its image is of that release.
     _handed("cluster-manager-v4-transit-switch-subnet", _SUBNET, _4_20),
     _handed("cluster-manager-v4-transit-subnet", _SUBNET, _FROM_4_21),
-    Row("egressip-reachability-total-timeout", Handed(("egressip-reachability-total-timeout",), _SECONDS), _FROM_4_23),
+    Row(
+        "egressip-reachability-total-timeout", AsOption(("egressip-reachability-total-timeout",), _SECONDS), _FROM_4_23
+    ),
     alike(
-        SaidBy("lease numbers of DaemonSet ovnkube-node-dpu-host"),
+        ReadElsewhere("lease numbers of DaemonSet ovnkube-node-dpu-host"),
         *("dpu-node-lease-renew-interval", "dpu-node-lease-duration"),
         span=_FROM_4_23,
     ),
-    # Features that some library may switch, though none does that was recorded.
+    # Features that a script library may switch, although no recorded one does.
     switches("disable-requestedchassis", "enable-network-connect", "enable-persistent-ips", "enable-network-qos"),
-    Row("config-file", AlwaysGiven(CONFIG_FILE)),
-    Row("disable-snat-multiple-gws", AlwaysGiven()),
-    Row("ovn-empty-lb-events", AlwaysGiven()),
-    Row("enable-interconnect", AlwaysGiven()),
-    Row("export-ovs-metrics", AlwaysGiven()),
-    Row("metrics-enable-config-duration", AlwaysGiven()),
-    Row("ovn-metrics-bind-address", AlwaysGiven(METRICS_ADDRESS)),
-    Row("inactivity-probe", SaidBy("variable OVN_CONTROLLER_INACTIVITY_PROBE")),
-    Row("gateway-mode", SaidBy("gateway/mode")),
+    Row("config-file", FixedOption(CONFIG_FILE)),
+    Row("disable-snat-multiple-gws", FixedOption()),
+    Row("ovn-empty-lb-events", FixedOption()),
+    Row("enable-interconnect", FixedOption()),
+    Row("export-ovs-metrics", FixedOption()),
+    Row("metrics-enable-config-duration", FixedOption()),
+    Row("ovn-metrics-bind-address", FixedOption(METRICS_ADDRESS)),
+    Row("inactivity-probe", ReadElsewhere("variable OVN_CONTROLLER_INACTIVITY_PROBE")),
+    Row("gateway-mode", ReadElsewhere("gateway/mode")),
     alike(OF_GATEWAY, "gateway-interface", "exgw-interface"),
     Row("encap-ip", OF_GATEWAY, _FROM_5_1),
     alike(OF_MANAGEMENT_PORT, "ovnkube-node-mgmt-port-netdev", "ovnkube-node-mgmt-port-dp-resource-name"),
@@ -116,11 +118,11 @@ OPTIONS = rows(
     ),
     Row("tls-min-version", OF_OTHER_PROGRAMS, _FROM_4_23),
 )
-"""Options that the script library spells, whichever program they are of."""
+"""Options in the script library, of any program."""
 
 
-def _literal(name: str, verdict: Given | NotFollowed | RefusesTenant, *spellings: re.Pattern[str]) -> Row:
-    presence = Presence.ALWAYS if isinstance(verdict, Given) else Presence.WHERE_SET
+def _literal(name: str, verdict: AsVariable | NotFollowed | RefusesTenant, *spellings: re.Pattern[str]) -> Row:
+    presence = Presence.ALWAYS if isinstance(verdict, AsVariable) else Presence.WHERE_SET
     return Row(name, verdict, EVERY, presence, spellings)
 
 
@@ -130,18 +132,18 @@ _TEXT = r"\"?([^\"\s\\]{1,100})\"?"
 LITERALS = rows(
     _literal(
         "OVN_NORTHD_PROBE_INTERVAL",
-        Given("OVN_NORTHD_PROBE_INTERVAL", _SECONDS),
+        AsVariable("OVN_NORTHD_PROBE_INTERVAL", _SECONDS),
         _spelled(r"nbdb-post-start ([0-9]{1,8})"),
         _spelled(r"northd_probe_interval=\$\{1:-([0-9]{1,8})\}"),
     ),
     _literal(
         "OVN_NORTHD_BACKOFF_MS",
-        Given("OVN_NORTHD_BACKOFF_MS", _SECONDS),
+        AsVariable("OVN_NORTHD_BACKOFF_MS", _SECONDS),
         _spelled(r"northd-backoff-interval-ms=([0-9]{1,8})"),
     ),
     _literal(
         "OVNPolicyAuditDestination",
-        Given(
+        AsVariable(
             "OVN_AUDIT_SYSLOG_METHOD",
             re.compile("null|libc"),
             otherwise="a DPU writes its audit log into its file, and to no address or socket of a tenant's",
@@ -150,7 +152,7 @@ LITERALS = rows(
     ),
     _literal(
         "OVNPolicyAuditSyslogFacility",
-        Given(
+        AsVariable(
             "OVN_AUDIT_FACILITY",
             re.compile("kern|user|mail|daemon|auth|syslog|lpr|news|uucp|clock|ftp|ntp|audit|alert|clock2|local[0-7]"),
         ),
@@ -158,12 +160,12 @@ LITERALS = rows(
     ),
     _literal(
         "OVNPolicyAuditMaxFileSize",
-        Given("OVN_AUDIT_MOST_MEGABYTES", _SECONDS),
+        AsVariable("OVN_AUDIT_MOST_MEGABYTES", _SECONDS),
         _spelled(r"MAXFILESIZE=\$\(\( ?\"?([0-9]{1,8})\"? ?\*"),
     ),
     _literal(
         "OVNPolicyAuditMaxLogFiles",
-        Given("OVN_AUDIT_MOST_FILES", _SECONDS),
+        AsVariable("OVN_AUDIT_MOST_FILES", _SECONDS),
         _spelled(r"MAXLOGFILES=\"?([0-9]{1,8})\"?$"),
     ),
     _literal("OVNIPsecEnable", IPSEC, _spelled(r"^ipsec=(true|false)$")),
@@ -177,23 +179,23 @@ LITERALS = rows(
         NotFollowed("the northbound database of a DPU probes its local clients each 60000 ms", frozenset({"60000"})),
         _spelled(r"ovn-nbctl -t [0-9]{1,3} --inactivity-probe=([0-9]{1,8})"),
     ),
-    alike(SaidBy("OVNIPsecEnable"), "OVNIPsecEncap"),
-    alike(SaidBy("default/encap-port"), "GenevePort"),
-    alike(SaidBy("hybridoverlay/enabled"), "OVNHybridOverlayVXLANPort"),
-    alike(SaidBy("gateway/mode"), "OVN_GATEWAY_MODE"),
-    alike(SaidBy("kubernetes/platform-type"), "PlatformType"),
-    alike(SaidBy("variable OVN_CONTROLLER_INACTIVITY_PROBE"), "OVN_CONTROLLER_INACTIVITY_PROBE"),
-    alike(SaidBy("release of the tenant"), "ReleaseVersion"),
+    alike(ReadElsewhere("OVNIPsecEnable"), "OVNIPsecEncap"),
+    alike(ReadElsewhere("default/encap-port"), "GenevePort"),
+    alike(ReadElsewhere("hybridoverlay/enabled"), "OVNHybridOverlayVXLANPort"),
+    alike(ReadElsewhere("gateway/mode"), "OVN_GATEWAY_MODE"),
+    alike(ReadElsewhere("kubernetes/platform-type"), "PlatformType"),
+    alike(ReadElsewhere("variable OVN_CONTROLLER_INACTIVITY_PROBE"), "OVN_CONTROLLER_INACTIVITY_PROBE"),
+    alike(ReadElsewhere("release of the tenant"), "ReleaseVersion"),
     alike(
-        SaidBy("option of ovnkube"),
+        ReadElsewhere("option of ovnkube"),
         *("AdvertisedUDNIsolationMode", "IP_FORWARDING_MODE", "OVNPolicyAuditRateLimit", "OVN_OBSERVABILITY_ENABLE"),
         *("OVN_ROUTE_ADVERTISEMENTS_ENABLE", "OpenFlowProbe", "V4JoinSubnet", "V4MasqueradeSubnet"),
         "V4TransitSwitchSubnet",
     ),
-    alike(SaidBy("option of ovnkube"), "AllowICMPNetworkPolicy", "OVN_EVPN_ENABLE", span=_FROM_4_22),
-    alike(SaidBy("option of ovnkube"), "ReachabilityTotalTimeoutSeconds", span=_FROM_4_23),
+    alike(ReadElsewhere("option of ovnkube"), "AllowICMPNetworkPolicy", "OVN_EVPN_ENABLE", span=_FROM_4_22),
+    alike(ReadElsewhere("option of ovnkube"), "ReachabilityTotalTimeoutSeconds", span=_FROM_4_23),
     alike(
-        SaidBy("option of ovnkube"),
+        ReadElsewhere("option of ovnkube"),
         *("DNS_NAME_RESOLVER_ENABLE", "OVN_ADMIN_NETWORK_POLICY_ENABLE", "OVN_MULTI_NETWORK_ENABLE"),
         *("OVN_MULTI_NETWORK_POLICY_ENABLE", "OVN_NETWORK_SEGMENTATION_ENABLE", "OVN_PRE_CONF_UDN_ADDR_ENABLE"),
         span=_UP_TO_4_21,
@@ -204,18 +206,18 @@ LITERALS = rows(
     alike(OWN_METRICS, "TLSCipherSuites", "TLSMinVersion", "UseTLSProfile", span=_FROM_4_23),
     alike(NotForDpu("it is of nodes that come from another network"), "IsNetworkTypeLiveMigration", span=_UP_TO_4_21),
 )
-"""What the templates of scripts are filled with, by its name there."""
+"""Literals that the templates of scripts are rendered with, by their name there."""
 
 VARIABLES = rows(
     Row(
         "OVN_CONTROLLER_INACTIVITY_PROBE",
-        Given("OVN_CONTROLLER_INACTIVITY_PROBE", NUMBER),
+        AsVariable("OVN_CONTROLLER_INACTIVITY_PROBE", NUMBER),
         presence=Presence.ALWAYS,
     ),
     alike(NotFollowed(NO_FLOWS), "NETFLOW_COLLECTORS", "SFLOW_COLLECTORS", "IPFIX_COLLECTORS"),
     alike(OF_FLOWS, "IPFIX_SAMPLING", "IPFIX_CACHE_MAX_FLOWS", "IPFIX_CACHE_ACTIVE_TIMEOUT"),
     alike(
-        SaidBy("lease numbers of DaemonSet ovnkube-node-dpu-host"),
+        ReadElsewhere("lease numbers of DaemonSet ovnkube-node-dpu-host"),
         *("OVNKUBE_NODE_LEASE_RENEW_INTERVAL", "OVNKUBE_NODE_LEASE_DURATION"),
         span=_FROM_4_23,
     ),
@@ -227,9 +229,9 @@ VARIABLES = rows(
     alike(OF_MANAGEMENT_PORT, "OVNKUBE_NODE_MGMT_PORT_NETDEV", "OVNKUBE_NODE_MGMT_PORT_DP_RESOURCE_NAME"),
     Row("OVN_ENCAP_IP", OF_GATEWAY, _FROM_5_1),
 )
-"""Environment of DaemonSets `ovnkube-node` and `ovnkube-node-dpu-host`, and what the library reads of it."""
+"""Environment of DaemonSets `ovnkube-node` and `ovnkube-node-dpu-host`, and variables that the library reads."""
 
 KEYS = rows(
-    Row(f"{OVNKUBE_CONFIG}/ovnkube.conf", SaidBy("its own rows")),
+    Row(f"{OVNKUBE_CONFIG}/ovnkube.conf", ReadElsewhere("its own rows")),
 )
 """Keys of ConfigMaps that variables refer to."""

@@ -1,7 +1,7 @@
-"""What a row of the table of settings says: the name of a setting, and what becomes of it on a DPU.
+"""A row of the table of settings: the name of a setting, and the verdict on it for a DPU.
 
-A process on a DPU does half of the work of its tenant host: it has the zone, the host has the pods' and the node's own
-addresses. So each row answers one question: may a DPU do this, or can only its host?
+A process on a DPU does half of the work of its tenant host: it has the zone, the host has the addresses of the pods and
+of the node. So each row answers one question: may a DPU do this, or can only its host?
 """
 
 from __future__ import annotations
@@ -19,56 +19,56 @@ OFF = frozenset({"", "false"})
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """Followed: stays in the `ovnkube.conf` that pods mount; where pods mount none, it is handed on as an option."""
+class InConfigFile:
+    """Followed: stays in the `ovnkube.conf` that pods mount; where pods mount none, it becomes an option."""
 
     form: re.Pattern[str]
     option: str = ""
     """Name of the option; empty: as the key."""
     unlike: frozenset[str] = frozenset()
-    """Values that the DPU does not follow although it is told of them."""
+    """Values that the DPU does not follow although it gets them."""
     why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
-    """Followed: handed to ovnkube as options. `form` None: they are switches, on if the text is `true`."""
+class AsOption:
+    """Followed: given to ovnkube as options. `form` None: they are switches, on if the text is `true`."""
 
     options: tuple[str, ...]
     form: re.Pattern[str] | None = None
     default: str = ""
-    """What the tenant's start script takes where nothing is said."""
+    """The default of the tenant's start script."""
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """Followed: a variable of the pod's environment has it."""
+class AsVariable:
+    """Followed: set as a variable of the pod's environment."""
 
     variable: str
     form: re.Pattern[str]
     default: str = ""
-    """What the tenant's start script takes where nothing is said."""
+    """The default of the tenant's start script."""
     otherwise: str = ""
     """Why another value than `form` has is not followed; empty: such a value is not understood."""
 
 
 @dataclass(frozen=True, slots=True)
-class AlwaysGiven:
-    """Every DPU is handed this option, with this value if there is one."""
+class FixedOption:
+    """Every DPU gets this option, with this value if there is one."""
 
     value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class SaidBy:
-    """The same setting is read at another place."""
+class ReadElsewhere:
+    """The same setting is read from another place."""
 
     row: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotFollowed:
-    """A DPU differs from its neighbours here, and it is said, unless the value is one of `harmless`."""
+    """A DPU differs from its neighbours here; that is reported, unless the value is one of `harmless`."""
 
     why: str
     harmless: frozenset[str] = OFF
@@ -85,17 +85,19 @@ class RefusesTenant:
 
 @dataclass(frozen=True, slots=True)
 class NotForDpu:
-    """Whatever it says is no matter of a DPU's."""
+    """The setting does not concern a DPU, whatever its value."""
 
     why: str
 
 
-Verdict: TypeAlias = Kept | Handed | Given | AlwaysGiven | SaidBy | NotFollowed | RefusesTenant | NotForDpu
+Verdict: TypeAlias = (
+    InConfigFile | AsOption | AsVariable | FixedOption | ReadElsewhere | NotFollowed | RefusesTenant | NotForDpu
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseSpan:
-    """Releases from `first` to `last`, both included; None: without an end."""
+    """Releases from `first` to `last`, both included; None: no limit."""
 
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
@@ -109,10 +111,10 @@ EVERY = ReleaseSpan()
 
 
 class Presence(Enum):
-    """Whether each tenant of the releases says something."""
+    """Whether every tenant of the releases sets it."""
 
     ALWAYS = auto()
-    """One that does not is not understood."""
+    """A tenant that does not set it is not understood."""
     WHERE_SET = auto()
 
 
@@ -123,10 +125,10 @@ class Row:
     name: str
     verdict: Verdict
     span: ReleaseSpan = EVERY
-    """The supported releases whose sources have it; one that is seen in another release is judged alike."""
+    """The supported releases whose sources have it; in any other release it is judged the same way."""
     presence: Presence = Presence.WHERE_SET
     spellings: tuple[re.Pattern[str], ...] = ()
-    """Of a literal: how it is found in the text of scripts; the first group of the first that matches is its value."""
+    """Of a literal: patterns for the text of scripts; the first group of the first match is its value."""
 
 
 Rows: TypeAlias = Mapping[str, Row]
@@ -148,10 +150,10 @@ def alike(verdict: Verdict, *names: str, span: ReleaseSpan = EVERY) -> tuple[Row
 
 
 def switches(*names: str, span: ReleaseSpan = EVERY, presence: Presence = Presence.WHERE_SET) -> tuple[Row, ...]:
-    """Options that are switches and are handed on as they are."""
-    return tuple(Row(name, Handed((name,)), span, presence) for name in names)
+    """Options that are switches and are given unchanged."""
+    return tuple(Row(name, AsOption((name,)), span, presence) for name in names)
 
 
 def expected(table: Rows, version: tuple[int, int]) -> tuple[Row, ...]:
-    """What every tenant of a release says."""
+    """The settings that every tenant of a release has."""
     return tuple(row for row in table.values() if row.presence is Presence.ALWAYS and row.span.covers(version))

@@ -1,7 +1,7 @@
 """Rows of what the chart of OVN-Kubernetes itself renders beside `ovnkube.conf`, from 1.3 on.
 
 Source: ovn-kubernetes helm/ovn-kubernetes/charts/ovnkube-single-node-zone and ovnkube-node-dpu-host, whose containers
-run dist/images/ovnkube.sh: what that takes where nothing is said is the default here.
+run dist/images/ovnkube.sh: its defaults are the defaults here.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from dpunetop.domain.ovnkube.settingstable.rows import (
     EVERY,
     NAME,
     NUMBER,
-    AlwaysGiven,
-    Given,
-    Handed,
+    AsOption,
+    AsVariable,
+    FixedOption,
     NotFollowed,
     NotForDpu,
     Presence,
+    ReadElsewhere,
     ReleaseSpan,
     Row,
-    SaidBy,
     alike,
     rows,
 )
@@ -52,15 +52,15 @@ OF_NO_ZONE = NotForDpu("the start script hands it to no node with a zone of its 
 
 
 def _switch(name: str, *options: str, default: str = "", span: ReleaseSpan = EVERY) -> Row:
-    return Row(name, Handed(options, default=default), span, Presence.ALWAYS)
+    return Row(name, AsOption(options, default=default), span, Presence.ALWAYS)
 
 
 def _perhaps(name: str, *options: str, span: ReleaseSpan = EVERY) -> Row:
-    return Row(name, Handed(options), span)
+    return Row(name, AsOption(options), span)
 
 
 def _value(name: str, option: str, form: re.Pattern[str], default: str = "", span: ReleaseSpan = EVERY) -> Row:
-    return Row(name, Handed((option,), form, default), span)
+    return Row(name, AsOption((option,), form, default), span)
 
 
 VARIABLES = rows(
@@ -104,13 +104,13 @@ VARIABLES = rows(
     _value("OVN_V4_JOIN_SUBNET", "gateway-v4-join-subnet", _SUBNET),
     _value("OVN_V4_MASQUERADE_SUBNET", "gateway-v4-masquerade-subnet", _SUBNET),
     _value("OVNKUBE_CLUSTER_DEFAULT_NAD", "cluster-default-nad", _NAMESPACED, span=_NEXT),
-    Row("OVN_REMOTE_PROBE_INTERVAL", Given("OVN_CONTROLLER_INACTIVITY_PROBE", NUMBER, "100000")),
-    Row("OVN_NORTHD_BACKOFF_INTERVAL", Given("OVN_NORTHD_BACKOFF_MS", NUMBER, "300")),
-    alike(SaidBy("networks of the tenant"), "OVN_NET_CIDR", "OVN_SVC_CIDR"),
-    alike(SaidBy("release of the tenant"), "OVN_DAEMONSET_VERSION"),
-    alike(SaidBy("option ovn-config-namespace"), "OVN_KUBERNETES_NAMESPACE"),
-    alike(SaidBy("option metrics-enable-config-duration"), "OVNKUBE_CONFIG_DURATION_ENABLE"),
-    Row("OVN_ENABLE_INTERCONNECT", SaidBy("option enable-interconnect"), _1_3),
+    Row("OVN_REMOTE_PROBE_INTERVAL", AsVariable("OVN_CONTROLLER_INACTIVITY_PROBE", NUMBER, "100000")),
+    Row("OVN_NORTHD_BACKOFF_INTERVAL", AsVariable("OVN_NORTHD_BACKOFF_MS", NUMBER, "300")),
+    alike(ReadElsewhere("networks of the tenant"), "OVN_NET_CIDR", "OVN_SVC_CIDR"),
+    alike(ReadElsewhere("release of the tenant"), "OVN_DAEMONSET_VERSION"),
+    alike(ReadElsewhere("option ovn-config-namespace"), "OVN_KUBERNETES_NAMESPACE"),
+    alike(ReadElsewhere("option metrics-enable-config-duration"), "OVNKUBE_CONFIG_DURATION_ENABLE"),
+    Row("OVN_ENABLE_INTERCONNECT", ReadElsewhere("option enable-interconnect"), _1_3),
     alike(IPSEC, "ENABLE_IPSEC"),
     alike(HYBRID_OVERLAY, "OVN_HYBRID_OVERLAY_ENABLE"),
     alike(NotForDpu("of the hybrid overlay, which is refused"), "OVN_HYBRID_OVERLAY_NET_CIDR"),
@@ -151,25 +151,25 @@ VARIABLES = rows(
     alike(OF_NO_ZONE, "OVNKUBE_COMPACT_MODE_ENABLE", span=_1_3),
     alike(OF_NO_ZONE, "OVN_NORTHD_PROBE_INTERVAL", span=_NEXT),
 )
-"""Environment of DaemonSets `ovnkube-node` and `ovnkube-node-dpu-host`, and what the start script reads of it."""
+"""Environment of DaemonSets `ovnkube-node` and `ovnkube-node-dpu-host`, and variables that the start script reads."""
 
 _BY_VARIABLES = tuple(
     dict.fromkeys(
-        option for row in VARIABLES.values() if isinstance(row.verdict, Handed) for option in row.verdict.options
+        option for row in VARIABLES.values() if isinstance(row.verdict, AsOption) for option in row.verdict.options
     )
 )
 
 OPTIONS = rows(
-    alike(SaidBy("variable"), *_BY_VARIABLES),
-    Row("nodeport", AlwaysGiven()),
-    Row("enable-interconnect", AlwaysGiven(), _1_3),
-    Row("export-ovs-metrics", AlwaysGiven()),
-    Row("metrics-enable-config-duration", AlwaysGiven()),
-    Row("ovn-metrics-bind-address", AlwaysGiven(METRICS_ADDRESS)),
-    alike(SaidBy("networks of the tenant"), "cluster-subnets", "k8s-service-cidr"),
-    alike(SaidBy("namespace of the tenant"), "ovn-config-namespace"),
-    alike(SaidBy("variable"), "inactivity-probe", "gateway-mode"),
-    alike(SaidBy("its own rows"), "config-file"),
+    alike(ReadElsewhere("variable"), *_BY_VARIABLES),
+    Row("nodeport", FixedOption()),
+    Row("enable-interconnect", FixedOption(), _1_3),
+    Row("export-ovs-metrics", FixedOption()),
+    Row("metrics-enable-config-duration", FixedOption()),
+    Row("ovn-metrics-bind-address", FixedOption(METRICS_ADDRESS)),
+    alike(ReadElsewhere("networks of the tenant"), "cluster-subnets", "k8s-service-cidr"),
+    alike(ReadElsewhere("namespace of the tenant"), "ovn-config-namespace"),
+    alike(ReadElsewhere("variable"), "inactivity-probe", "gateway-mode"),
+    alike(ReadElsewhere("its own rows"), "config-file"),
     alike(HEALTH_CHECK_PORT, "egressip-node-healthcheck-port"),
     alike(HYBRID_OVERLAY, "enable-hybrid-overlay", "hybrid-overlay-cluster-subnets"),
     alike(IPV4_ONLY, "gateway-v6-join-subnet", "gateway-v6-masquerade-subnet"),
@@ -203,12 +203,12 @@ OPTIONS = rows(
 """Options that the start script spells for a node with a zone of its own."""
 
 KEYS = rows(
-    Row(f"{OVN_CONFIG}/net_cidr", SaidBy("variable OVN_NET_CIDR")),
-    Row(f"{OVN_CONFIG}/svc_cidr", SaidBy("variable OVN_SVC_CIDR")),
-    Row(f"{OVN_CONFIG}/mtu", SaidBy("variable OVN_MTU")),
-    Row(f"{OVN_CONFIG}/routable_mtu", SaidBy("variable OVN_ROUTABLE_MTU")),
-    Row(f"{OVN_CONFIG}/host_network_namespace", SaidBy("variable OVN_HOST_NETWORK_NAMESPACE")),
+    Row(f"{OVN_CONFIG}/net_cidr", ReadElsewhere("variable OVN_NET_CIDR")),
+    Row(f"{OVN_CONFIG}/svc_cidr", ReadElsewhere("variable OVN_SVC_CIDR")),
+    Row(f"{OVN_CONFIG}/mtu", ReadElsewhere("variable OVN_MTU")),
+    Row(f"{OVN_CONFIG}/routable_mtu", ReadElsewhere("variable OVN_ROUTABLE_MTU")),
+    Row(f"{OVN_CONFIG}/host_network_namespace", ReadElsewhere("variable OVN_HOST_NETWORK_NAMESPACE")),
     Row(f"{OVN_CONFIG}/k8s_apiserver", OWN_CREDENTIAL),
-    Row(f"{OVNKUBE_CONFIG}/ovnkube.conf", SaidBy("its own rows")),
+    Row(f"{OVNKUBE_CONFIG}/ovnkube.conf", ReadElsewhere("its own rows")),
 )
 """Keys of the chart's ConfigMaps."""

@@ -1,4 +1,4 @@
-"""Answers, from their head on: read whole and no larger than allowed, or handed to the loop to be read as they come."""
+"""HTTP responses whose head was read: the body is read whole, up to a limit, or handed to the loop as a stream."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import urllib3
 from dpunetop.base import jsonio
 from dpunetop.base.quoting import printable
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
-from dpunetop.runtime.client.body import Body, Chunked, Counted, Unframed
+from dpunetop.runtime.client.body import Body, ChunkedBody, CloseDelimitedBody, ContentLengthBody
 from dpunetop.runtime.client.net.dialer import DialedConnection
 from dpunetop.runtime.client.net.sockets import TlsSocket
-from dpunetop.runtime.client.streams import Want
+from dpunetop.runtime.client.streams import Readiness
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, whatever its status; header names are matched in any case."""
+    """A response of any status; header names are case-insensitive."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,9 +32,9 @@ class Response:
 
 
 def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
-    """The error that an answer other than success stands for.
+    """The error of an unsuccessful response.
 
-    Guarantees: takes any body, from a `Status` object to the HTML of a proxy; text is printable and short.
+    Guarantees: accepts any body, from a `Status` object to the HTML of a proxy; its text is printable and short.
     """
     retry_after = _retry_after(response.headers)
     status: Any = None
@@ -59,7 +59,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    """All of it. Raises: Unreachable `TooLarge`, before more than the limit was read."""
+    """Read the whole body. Raises: Unreachable `TooLarge` before more than `limit` bytes were read."""
     announced = raw.headers.get("Content-Length", "")
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise Unreachable(0, "TooLarge", f"an answer of {announced[:20]} bytes, more than {limit}")
@@ -74,21 +74,21 @@ def read_body(raw: urllib3.BaseHTTPResponse, limit: int) -> bytes:
 
 
 def refuse_encoded(raw: urllib3.BaseHTTPResponse) -> None:
-    """Raises: Unreachable `BadAnswer` for a body that would have to be decompressed."""
+    """Raises: Unreachable `BadAnswer` for a compressed body."""
     encoding = raw.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
         raise Unreachable(0, "BadAnswer", f"content encoding {printable(encoding, 20)!r} was not asked for")
 
 
 def refuse_unframed(raw: urllib3.BaseHTTPResponse) -> None:
-    """A success whose end only shows in the end of the connection may have been cut; of an error, a part will do."""
+    """Refuse a successful response without a length: its body may have been cut. Part of an error is enough."""
     is_chunked = raw.headers.get("Transfer-Encoding", "").lower() == "chunked"
     if 200 <= raw.status < 300 and raw.status != 204 and raw.length_remaining is None and not is_chunked:
         raise Unreachable(0, "BadAnswer", "an answer that does not say where it ends")
 
 
 class OpenAnswer:
-    """An answer whose head was read, for the loop to read on: from the socket, since urllib3 waits for what it reads.
+    """A response whose head was read; the loop reads on from the socket itself, since a read of urllib3 blocks.
 
     Threads: that of the loop.
     """
@@ -105,39 +105,39 @@ class OpenAnswer:
         self._sock.setblocking(False)
 
     def fileno(self) -> int:
-        """See `Wire.fileno`."""
+        """See `StreamConnection.fileno`."""
         return self._sock.fileno()
 
-    def read(self, most_bytes: int) -> bytes | Want:
-        """See `Wire.read`; what came with the head is first."""
+    def read(self, most_bytes: int) -> bytes | Readiness:
+        """See `StreamConnection.read`; bytes that came with the head are returned first."""
         if self._read_ahead:
             ahead, self._read_ahead = self._read_ahead, b""
             return ahead
         try:
             return self._sock.read(most_bytes)
         except ssl.SSLWantReadError:
-            return Want.READABLE
+            return Readiness.READABLE
         except ssl.SSLWantWriteError:
-            return Want.WRITABLE
+            return Readiness.WRITABLE
 
     def keep(self) -> None:
-        """See `Wire.keep`."""
-        _http_answer(self._raw).close()  # as if it had been read there
+        """See `StreamConnection.keep`."""
+        _http_answer(self._raw).close()  # tells http.client that the body was read
         self._give_back(self._raw)
 
     def close(self) -> None:
-        """See `Wire.close`."""
+        """See `StreamConnection.close`."""
         self._raw.close()
         self._give_back(self._raw)
 
 
 def _http_answer(raw: urllib3.BaseHTTPResponse) -> http.client.HTTPResponse:
-    """What urllib3 has wrapped, which has no public name there."""
+    """The response of http.client that urllib3 wraps without a public name."""
     return cast(http.client.HTTPResponse, cast(Any, raw)._fp)
 
 
 def _read_ahead(raw: urllib3.BaseHTTPResponse, sock: TlsSocket) -> bytes:
-    """What was read together with the head. With no time left, nothing more is read from the socket."""
+    """The bytes that were read together with the head. A timeout of zero keeps the read off the socket."""
     sock.deadline = -math.inf
     try:
         return cast(bytes, cast(Any, _http_answer(raw).fp).peek())
@@ -146,11 +146,11 @@ def _read_ahead(raw: urllib3.BaseHTTPResponse, sock: TlsSocket) -> bytes:
 
 
 def body_of(raw: urllib3.BaseHTTPResponse) -> Body:
-    """How the end of the body will show, as the head says."""
+    """The framing of the body, as the head declares it."""
     answer = _http_answer(raw)
     if answer.chunked:
-        return Chunked()
-    return Unframed() if answer.length is None else Counted(answer.length)
+        return ChunkedBody()
+    return CloseDelimitedBody() if answer.length is None else ContentLengthBody(answer.length)
 
 
 def bound(raw: urllib3.BaseHTTPResponse, deadline: float) -> None:

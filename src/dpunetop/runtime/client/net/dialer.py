@@ -1,4 +1,4 @@
-"""From a host to a connection: to addresses that are checked and then connected to as checked, by a deadline."""
+"""Dials a host by a deadline: resolves it, checks each address, and connects to the very address that was checked."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from dpunetop.runtime.client.net.sockets import PlainSocket, Sockets, TlsSocket,
 from dpunetop.runtime.metrics import ClientMetrics
 
 CONNECT_SECONDS = 10.0
-"""How long the connection and the first bytes of a stream may take; a call has its own time-out."""
+"""Timeout of connecting and of the first bytes of a stream; a call has its own timeout."""
 
 SocketOptions = list[tuple[int, int, int]]
 
 
 class Dialer:
-    """Opens TCP connections: to addresses that were checked, in the order that the resolver gave, by a deadline.
+    """Opens TCP connections by a deadline, to checked addresses in the resolver's order.
 
-    Source: spec of the tenant kubeconfig policy: no connection to an address that was not checked at that moment.
+    Guarantees: no connection to an address that was not checked for this very connection.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Dialer:
         self._policy = policy if connection.proxy_url is None else _unrefused
         self._refused = _refused_behind_proxy(connection, policy)
         self._on_connect = unheard if connection.proxy_url else connection.on_connect or unheard
-        self._sockets = sockets
+        self.sockets = sockets
         self._clock = clock
         self._resolver = Resolver(lookup, stop, metrics, clock)
 
     def dial(self, host: str, port: int, deadline: float, options: SocketOptions) -> PlainSocket:
-        """Connect to the first of the host's addresses that may be connected to and answers."""
+        """Connect to the first of the host's addresses that the policy allows and that answers."""
         addresses = self._allowed(host, self._resolver.addresses(host, port, deadline))
         failure: OSError = TimeoutError("no time was left to connect")
         for tried, address in enumerate(addresses):
@@ -78,7 +78,7 @@ class Dialer:
         family, sockaddr = address
         sock = PlainSocket(family, socket.SOCK_STREAM)
         sock.clock, sock.deadline = self._clock, deadline
-        self._sockets.add(sock)
+        self.sockets.add(sock)
         try:
             for option in options:
                 sock.setsockopt(*option)
@@ -106,22 +106,24 @@ def _refused_behind_proxy(connection: Connection, policy: Callable[[str], str | 
 
 
 def _canonical(address: SocketAddress) -> str:
-    """The address as the policy is to judge it: the IPv4 one where IPv6 only wraps it."""
+    """The address as the policy judges it: an IPv4-mapped IPv6 address counts as IPv4."""
     return unmapped(address[1][0])
 
 
 class DialedConnection(HTTPSConnection):
-    """A connection that dials through `Dialer`, and on which the time-outs of urllib3 are deadlines.
+    """A connection that dials through `Dialer` and turns the timeouts of urllib3 into deadlines.
 
-    urllib3 sets `timeout` once before it connects and sends, and once before it reads, each time to what is then left
-    of the whole: so the moment of setting it is the moment to count from.
+    urllib3 sets `timeout` before it connects and sends, and again before it reads, each time to the rest of the whole
+    timeout; so each deadline counts from the moment of setting.
     """
 
-    def __init__(self, host: str, *, dialer: Dialer, sockets: Sockets, **settings: Any) -> None:
+    def __init__(self, host: str, *, dialer: Dialer, **settings: Any) -> None:
         self._dialer = dialer
-        self._sockets = sockets
-        # What the answer comes on; http.client forgets it if it is the last.
+        self._sockets = dialer.sockets
+        # The socket of the response; http.client forgets it with the last response.
         self.answering: socket.socket | None = None
+        self.used = dialer.sockets.clock.monotonic()
+        """When the head of its last response was awaited."""
         super().__init__(host, **settings)
 
     @property
@@ -152,10 +154,10 @@ class DialedConnection(HTTPSConnection):
     # from it, and breaks the declaration of its base in the same way; nothing else can be returned to urllib3's pool.
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
         self.bound(self._deadline)
-        self.answering = self.sock
+        self.answering, self.used = self.sock, self._sockets.clock.monotonic()
         return super().getresponse()
 
     def bound(self, deadline: float) -> None:
-        """From now on, whatever is read or written is over at `deadline`."""
+        """Every later read or write ends at `deadline`."""
         if isinstance(self.sock, PlainSocket | TlsSocket):
             self.sock.deadline = deadline

@@ -1,4 +1,4 @@
-"""What went wrong on the way to a server, in one vocabulary for all that may say so."""
+"""Maps the exceptions of urllib3, http.client, ssl and the system to one `Unreachable`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from dpunetop.base.quoting import printable
 from dpunetop.kube.errors import Unreachable
 
 FOREIGN = (pool_errors.HTTPError, http.client.HTTPException, OSError)  # ssl.SSLError is an OSError
-"""All that urllib3, http.client, ssl and the system raise."""
+"""Everything that urllib3, http.client, ssl and the system raise."""
 
 
 def unreachable(err: BaseException, server: str) -> Unreachable:
-    """Say in our words what urllib3, http.client, ssl or the system said of `server` in theirs.
+    """The `Unreachable` for an exception of a request to `server`.
 
-    Guarantees: what happens again and again is told in the same words, so that a status that shows it stays as it is.
+    Guarantees: equal failures give equal texts, so that a status which shows them does not change.
     """
     match err:
         case (
@@ -27,7 +27,7 @@ def unreachable(err: BaseException, server: str) -> Unreachable:
             | pool_errors.ProxyError(original_error=pool_errors.HTTPError() as inner)
         ):
             return unreachable(inner, server)
-        case TimeoutError(errno=errno.ETIMEDOUT):  # of the system: the other side gives no sign of life any more
+        case TimeoutError(errno=errno.ETIMEDOUT):  # from the kernel: keepalive probes get no reply
             reason = "Reset"
         case pool_errors.TimeoutError() | TimeoutError():
             return Unreachable(0, "Timeout", f"{server}: no answer in time")
@@ -50,5 +50,5 @@ def unreachable(err: BaseException, server: str) -> Unreachable:
 
 
 def within(seconds: float) -> str:
-    """Whole seconds only: what is left of them differs from one time to the next."""
+    """The timeout in whole seconds, since fractions differ from call to call."""
     return f" within {math.ceil(seconds)} s" if seconds >= 1 else " in time"

@@ -1,16 +1,17 @@
-"""The connections that are kept: one pool of urllib3 for each kind of traffic, set up as the `kubernetes` package does.
+"""Connection pools: one pool of urllib3 per kind of traffic, set up as the `kubernetes` package does.
 
-Nothing is retried, redirected, decompressed, or routed by the environment.
+They never retry, follow a redirect, decompress, or take a proxy from the environment.
 """
 
 from __future__ import annotations
 
 import functools
+import queue
 import socket
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
@@ -26,8 +27,7 @@ from dpunetop.kube.errors import Unreachable
 from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.connection import Authority, ConfigurationError, Connection
 from dpunetop.runtime.client.net.dialer import DialedConnection, Dialer
-from dpunetop.runtime.client.net.resolver import Lookup, look_up
-from dpunetop.runtime.client.net.sockets import Sockets, tls_context
+from dpunetop.runtime.client.net.sockets import tls_context
 from dpunetop.runtime.client.package import import_bare
 from dpunetop.runtime.metrics import ClientMetrics
 
@@ -35,35 +35,37 @@ if TYPE_CHECKING:
     from urllib3.connectionpool import HTTPSConnectionPool
 
 _IDLE_WATCH_CONNECTIONS = 64  # kept for the next watch; no limit on how many are in use
-# A way that loses everything silently is noticed within 11 s: at the first of these signs of life, sent after 5, 8 and
-# 11 s, that finds the connection without one of the other side for as long as the time-out.
+_IDLE_SECONDS = 10.0
+_ALWAYS_KEPT = 2  # as many as client-go's transport: http.DefaultMaxIdleConnsPerHost of net/http
+# A path that drops all packets is noticed within 11 s: TCP sends keepalive probes after 5, 8 and 11 s; the first one
+# that finds the peer silent for the whole timeout ends the connection.
 _KEEPALIVE = {"idle": 5, "interval": 3, "count": 3}
 _USER_TIMEOUT_MS = 10_000
 
 
 class Pool(Enum):
-    """Whose connections a request uses, so that one kind of traffic never waits for another."""
+    """The pool that a request uses, so that one kind of traffic never waits for another."""
 
     CALLS = auto()
     WATCHES = auto()
     LEASE = auto()
-    """For the Lease: what tells whether we lead must not wait behind what hangs."""
+    """For the Lease: a renewal must not wait behind calls that hang."""
     PROBE = auto()
-    """For the probe, which tells whether the server lives."""
+    """For the health probe."""
     NEW_PROBE = auto()
-    """For the probe too; each request dials anew, as behind a balancer the server of a kept connection may be going."""
+    """For the health probe on a new connection: behind a balancer, the server of a kept one may be shutting down."""
     REVIEWS = auto()
-    """For reviews of those who ask for metrics: anybody can cause one, so they may take no connection from our work."""
+    """For reviews of scrapers: any caller can cause one, so they must not take connections from our work."""
 
 
 _FEW_CONNECTIONS = {Pool.LEASE: 2, Pool.REVIEWS: 4, Pool.PROBE: 1, Pool.NEW_PROBE: 1}
 
 
 class Pools:
-    """The connections to one API server, and how many calls of each kind of traffic are under way at a time.
+    """The connection pools of one API server, and the limit of concurrent calls per kind of traffic.
 
-    Guarantees: after a change of the CA each request connects by the new one; what is under way then ends on its
-        connection, which is not used again. After the stop no connection is kept.
+    Guarantees: after a change of the CA each request connects with the new one; a running request ends on its
+        connection, which is then closed. After the stop no connection is kept.
     Threads: any.
     Raises: ConfigurationError from the constructor.
     """
@@ -71,25 +73,23 @@ class Pools:
     def __init__(
         self,
         connection: Connection,
-        sockets: Sockets,
+        dialer: Dialer,
         stop: Stop,
         metrics: ClientMetrics,
         clock: Clock,
-        lookup: Lookup | None,
         max_calls: int,
     ) -> None:
         self._connection = connection
         self._prefix = checked_url(connection.url).path.rstrip("/")
-        self._sockets = sockets
         self._stop = stop
         self._metrics = metrics
         self._clock = clock
-        self._dialer = Dialer(connection, sockets, stop, metrics, clock, lookup or look_up)
+        self._dialer = dialer
         self._authority = Authority(connection, clock)
         most = {Pool.CALLS: max_calls, **_FEW_CONNECTIONS}
         self._most = {**most, Pool.WATCHES: _IDLE_WATCH_CONNECTIONS}
         self._pools = self._new_pools(connection)  # replaced whole, by any thread
-        # A semaphore a pool, since urllib3 counts its own waiting for a connection beside the call's time-out.
+        # One semaphore per pool, since urllib3 does not count its wait for a connection against the call's timeout.
         self._slots = {pool: threading.BoundedSemaphore(many) for pool, many in most.items()}
 
     def doubt_trust(self) -> None:
@@ -97,13 +97,13 @@ class Pools:
         self._authority.doubt()
 
     def renew_trust(self) -> bool:
-        """Whether the CA has changed, so that from now on requests connect by another one."""
+        """Reload the CA; return whether it has changed, so that later requests connect with the new one."""
         pem = self._authority.changed()
         if pem is None:
             return False
         try:
             pools = self._new_pools(replace(self._connection, ca_pem=pem))
-        except ConfigurationError:  # half-written, perhaps: read again in a while
+        except ConfigurationError:  # possibly half-written: read again later
             return False
         before, self._pools = self._pools, pools
         for pool in before.values():
@@ -114,7 +114,7 @@ class Pools:
 
     @contextmanager
     def slot(self, method: str, pool: Pool, timeout_seconds: float) -> Iterator[None]:
-        """One of the calls that may be under way. Raises: Unreachable `Timeout`, when none ended in time."""
+        """Occupy one of the concurrent calls. Raises: Unreachable `Timeout` if none ended in time."""
         slots = self._slots[pool]
         if not slots.acquire(blocking=False):
             started = self._clock.monotonic()
@@ -130,21 +130,32 @@ class Pools:
     def send(
         self, request: Request, headers: Mapping[str, str], pool: Pool, timeout: urllib3.Timeout
     ) -> urllib3.BaseHTTPResponse:
-        """The head of the answer; its body is still to be read. Raises: what FOREIGN lists, and Unreachable."""
+        """Send the request and read the head of the response, not its body. Raises: FOREIGN, Unreachable."""
         try:
             return self._urlopen(request, headers, pool, timeout)
-        except pool_errors.ClosedPoolError:  # before anything was sent: the CA was replaced just now
+        except pool_errors.ClosedPoolError:  # nothing was sent yet: a new CA has just replaced the pools
             return self._urlopen(request, headers, pool, timeout)
 
     def give_back(self, raw: urllib3.BaseHTTPResponse) -> None:
-        """Keep the connection of an answer for the next request, if the answer was read to its end."""
+        """Return the connection of a response to its pool if the response was read to its end."""
         connection = raw.connection
         raw.release_conn()
         if self._stop.is_set() and connection is not None:  # the pool may have been emptied just before
             connection.close()
 
+    def drop_kept(self) -> None:
+        """Close the idle connections; later requests dial again, running ones stay."""
+        for pool in self._pools.values():
+            _empty(pool)
+
+    def close_unused(self) -> None:
+        """Close the connections of calls that have been idle for 10 s, but for the two that were used last: each holds
+        some 57 KiB, and a burst of calls leaves as many as it had at once."""
+        for connection in _take_unused(self._pools[Pool.CALLS], self._clock.monotonic() - _IDLE_SECONDS):
+            connection.close()
+
     def close(self) -> None:
-        """Close the connections that wait for a request."""
+        """Close the idle connections, for good."""
         for pool in self._pools.values():
             pool.close()
 
@@ -167,18 +178,40 @@ class Pools:
 
     def _new_pools(self, connection: Connection) -> Mapping[Pool, HTTPSConnectionPool]:
         """Raises: ConfigurationError."""
-        context = tls_context(connection, self._sockets)
+        context = tls_context(connection, self._dialer.sockets)
         return {pool: self._pool(context, many) for pool, many in self._most.items()}
 
     def _pool(self, context: ssl.SSLContext, maxsize: int) -> HTTPSConnectionPool:
         pool = _rest_pool(self._connection, context, maxsize)
-        dialed = functools.partial(DialedConnection, dialer=self._dialer, sockets=self._sockets)
+        dialed = functools.partial(DialedConnection, dialer=self._dialer)
         pool.ConnectionCls = cast(Any, dialed)
         return pool
 
 
+def _empty(pool: HTTPSConnectionPool) -> None:
+    kept = pool.pool  # urllib3's queue; it makes a new connection for each place that it finds empty
+    with suppress(queue.Empty):
+        while kept is not None:
+            connection = kept.get(block=False)
+            if connection is not None:
+                connection.close()
+
+
+def _take_unused(pool: HTTPSConnectionPool, since: float) -> list[DialedConnection]:
+    """Take from the pool what was not used since then; those used last are behind, since it hands out the last one."""
+    taken: list[DialedConnection] = []
+    if (kept := pool.pool) is not None:
+        with kept.mutex:
+            for place in range(len(kept.queue) - _ALWAYS_KEPT):
+                connection = kept.queue[place]
+                if isinstance(connection, DialedConnection) and connection.used < since:
+                    kept.queue[place] = None
+                    taken.append(connection)
+    return taken
+
+
 def all_busy() -> Unreachable:
-    """What is said of a call that found no connection free in its time."""
+    """The error of a call that found no free connection within its timeout."""
     return Unreachable(0, "Timeout", "all connections stayed busy; nothing was sent")
 
 
@@ -203,7 +236,7 @@ def _rest_pool(connection: Connection, context: ssl.SSLContext, maxsize: int) ->
     from kubernetes.client.rest import RESTClientObject
     from kubernetes.utils.keepalive import tcp_keepalive_socket_options
 
-    # Empty, not None: None means whatever the environment says.
+    # Empty, not None: None would take the proxy settings of the environment.
     settings = Configuration(host=connection.url, proxy=connection.proxy_url or "", no_proxy="")
     settings.tls_server_name = connection.tls_server_name
     settings.connection_pool_maxsize = maxsize
@@ -214,7 +247,7 @@ def _rest_pool(connection: Connection, context: ssl.SSLContext, maxsize: int) ->
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS),
     ]
     manager = RESTClientObject(settings).pool_manager
-    manager.connection_pool_kw["ssl_context"] = context  # one for all: building one costs more than a handshake
+    manager.connection_pool_kw["ssl_context"] = context  # shared by all pools: building one costs more than a handshake
     return cast("HTTPSConnectionPool", manager.connection_from_url(connection.url))
 
 

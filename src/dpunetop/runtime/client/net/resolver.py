@@ -1,4 +1,4 @@
-"""From a name to addresses, by a deadline that the system's resolver does not know."""
+"""Resolves host names by a deadline, which the system's resolver lacks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from dpunetop.kube.errors import Unreachable
 from dpunetop.runtime.metrics import ClientMetrics
 
 SocketAddress = tuple[int, tuple[Any, ...]]
-"""Family, and what `socket.connect` takes."""
+"""Address family, and the argument of `socket.connect`."""
 Lookup = Callable[[str, int], list[SocketAddress]]
 
 
 def look_up(host: str, port: int) -> list[SocketAddress]:
-    """As the system's resolver says, in its order. Raises: OSError, UnicodeError."""
+    """The addresses from the system's resolver, in its order. Raises: OSError, UnicodeError."""
     return [(family, sockaddr) for family, _, _, _, sockaddr in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class _Flight:
-    """One lookup under way. `answer` and `failure` belong to its thread until `done` is set."""
+    """One running lookup. `answer` and `failure` belong to its thread until `done` is set."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
@@ -34,10 +34,10 @@ class _Flight:
 
 
 class Resolver:
-    """Looks names up by a deadline, which the system's resolver does not know.
+    """Resolves names by a deadline.
 
-    Threads: any; the lookup runs in a thread of its own, one at a time for all who ask. One that is given up on ends
-        when the system's resolver does; until then others who ask wait for it too: there is never a second one.
+    Threads: any; the lookup runs in a thread of its own. There is only one at a time: a caller whose deadline has
+        passed abandons it, later callers wait for the same lookup until the system's resolver returns.
     """
 
     def __init__(self, lookup: Lookup, stop: Stop, metrics: ClientMetrics, clock: Clock) -> None:
@@ -49,7 +49,7 @@ class Resolver:
         self._flight: _Flight | None = None
 
     def addresses(self, host: str, port: int, deadline: float) -> list[SocketAddress]:
-        """Of a host; one that is an address already is not looked up. Raises: Unreachable `DNS`."""
+        """The addresses of a host; a literal address needs no lookup. Raises: Unreachable `DNS`."""
         literal = _literal(host, port)
         if literal is not None:
             return [literal]

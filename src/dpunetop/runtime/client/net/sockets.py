@@ -1,4 +1,4 @@
-"""The sockets themselves: each with a deadline, known to its transport, and with TLS as a connection's settings ask."""
+"""Sockets with deadlines: registered with their transport, plain or TLS as the connection's settings say."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dpunetop.runtime.client.connection import ClientCertificate, ConfigurationE
 
 
 def unheard(_: str) -> None:
-    """No one reads what was heard."""
+    """Ignore the address: nothing observes this connection."""
 
 
 class Sockets:
-    """All open sockets of one transport, so that any thread can shut them down; the clock that their deadlines mean.
+    """All open sockets of one transport, so that any thread can shut them down, and the clock of their deadlines.
 
     Threads: any.
     """
@@ -33,27 +33,27 @@ class Sockets:
         self.clock = clock
         self._guard = threading.Lock()  # guards _open and generation
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-        self.generation = 0  # how often all were shut down
+        self.generation = 0  # counts the calls of shut_down
         self.on_verified: Callable[[str], None] = unheard
-        self.anchor_pem = b""  # replaced whole, by any thread that has just shaken hands
+        self.anchor_pem = b""  # replaced by any thread after a handshake
 
     def __len__(self) -> int:
         with self._guard:
             return sum(sock.fileno() >= 0 for sock in self._open)
 
     def add(self, sock: socket.socket) -> None:
-        """Have it shut down with the others."""
+        """Register a socket for `shut_down`."""
         with self._guard:
             self._open.add(sock)
 
     def shut_down(self) -> None:
-        """Cut all of them off, under whoever waits on one; closing them is left to their owners."""
+        """Shut all sockets down, also those that a thread waits on; their owners close them."""
         with self._guard:
             self.generation += 1
             doomed = list(self._open)
         for sock in doomed:
             with suppress(OSError):  # closed already
-                # Not SSLSocket.shutdown: that takes the TLS state away under a reader's feet.
+                # Not SSLSocket.shutdown: that drops the TLS state while another thread reads.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
@@ -65,7 +65,7 @@ def _limit(sock: PlainSocket | TlsSocket, clock: Clock) -> None:
 
 
 class PlainSocket(socket.socket):
-    """A TCP socket that gives up at a point in time, not after a pause: bytes that drip do not extend it."""
+    """A TCP socket with a deadline instead of a timeout per operation, so that dripping bytes do not extend it."""
 
     deadline: float = math.inf
     clock: Clock
@@ -80,13 +80,13 @@ class PlainSocket(socket.socket):
 
 
 class TlsContext(ssl.SSLContext):
-    """What the handshakes of one transport are made with."""
+    """The TLS context of one transport."""
 
     sockets: Sockets
 
 
 class TlsSocket(ssl.SSLSocket):
-    """As `PlainSocket`, with TLS; known to `Sockets` before its handshake."""
+    """As `PlainSocket`, with TLS; registered with `Sockets` before its handshake."""
 
     deadline: float = math.inf
     context: TlsContext
@@ -115,7 +115,7 @@ class TlsSocket(ssl.SSLSocket):
 
 
 def _anchor(sock: ssl.SSLSocket) -> bytes:
-    """The end of the chain that the handshake has verified: one of the certificates that were given as CA."""
+    """The anchor of the chain that the handshake verified: one of the given CA certificates."""
     if sys.version_info >= (3, 13):
         return ssl.DER_cert_to_PEM_cert(sock.get_verified_chain()[-1]).encode()
     # Public only from 3.13 on; there since 3.10.
@@ -123,14 +123,14 @@ def _anchor(sock: ssl.SSLSocket) -> bytes:
 
 
 def unmapped(address: str) -> str:
-    """The IPv4 address where IPv6 only wraps it."""
+    """The IPv4 address of an IPv4-mapped IPv6 address; any other unchanged."""
     ip = ipaddress.ip_address(address)
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return str(mapped or ip)
 
 
 def tls_context(connection: Connection, sockets: Sockets) -> ssl.SSLContext:
-    """Whom to trust, and what to prove ourselves with. Raises: ConfigurationError."""
+    """The TLS context with the CA and the client certificate of `connection`. Raises: ConfigurationError."""
     context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sockets = sockets
     sockets.on_verified = connection.on_verified or unheard
@@ -150,7 +150,7 @@ def tls_context(connection: Connection, sockets: Sockets) -> ssl.SSLContext:
 
 
 def _load_certificate(context: ssl.SSLContext, credential: ClientCertificate) -> None:
-    """Give the key to OpenSSL, which takes files only, through memory that no other process and no disk sees."""
+    """Load the key through an anonymous memory file: OpenSSL takes only files, and the key must not reach a disk."""
     descriptor = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
     with os.fdopen(descriptor, "wb") as file:
         file.write(f"{credential.cert_pem}\n{credential.key_pem.reveal()}\n".encode())

@@ -220,7 +220,7 @@ def test_every_host_that_anybody_has_to_do_with_has_a_slot_with_all_of_them(view
 
 
 @over(VIEWS)
-def test_whoever_leaves_pairs_nobody_and_wants_no_entry(view: RosterView) -> None:
+def test_a_config_that_ends_pairs_no_dpu_and_wants_no_entry(view: RosterView) -> None:
     members = [member for slot in slots(view).values() for member in slot.members]
     if view.mode is not Mode.SERVING:
         assert {(member.pairing, member.text) for member in members} <= {(None, "")}

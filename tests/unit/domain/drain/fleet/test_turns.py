@@ -44,7 +44,7 @@ def held(limit: int | str | None, tenant: TenantHosts, *budgets: Budget) -> str:
     return " ".join(sorted(found))
 
 
-def test_without_a_limit_nobody_waits() -> None:
+def test_without_a_limit_every_drain_may_begin() -> None:
     assert held(None, hosts("h1", "h2"), waiting("h3", 1)) == ""
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from dpunetop.domain.drain.model.calls import (
     Answer,
+    Answers,
     Call,
     Done,
     Procedure,
@@ -13,6 +14,7 @@ from dpunetop.domain.drain.model.calls import (
     QuorumList,
     Result,
     Run,
+    SideBySide,
     drive,
     fetch,
     fetch_all,
@@ -22,6 +24,7 @@ from dpunetop.kube.keys import INFRA, NODES, PODS
 
 GET = QuorumGet(INFRA, NODES, "", "a")
 LIST = QuorumList(INFRA, PODS, "ns")
+CONFLICT = Conflict(409, "Conflict", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def test_a_run_can_be_gone_on_with_from_any_point_more_than_once() -> None:
 
 
 def test_an_error_that_the_task_minds_is_an_answer() -> None:
-    assert Run(Example()).answered(Conflict(409, "Conflict", "")).next() == Done(Result.STALE, "conflict")
+    assert Run(Example()).answered(CONFLICT).next() == Done(Result.STALE, "conflict")
 
 
 def test_an_error_that_the_task_does_not_mind_ends_it() -> None:
@@ -73,7 +76,7 @@ def test_driving_a_task_takes_the_same_calls_as_running_it_step_by_step() -> Non
 
 def test_driving_a_task_hands_it_the_errors_of_its_calls() -> None:
     def perform(call: Call) -> Answer:
-        raise Conflict(409, "Conflict", "")
+        raise CONFLICT
 
     assert drive(Example(), perform) == Done(Result.STALE, "conflict")
 
@@ -84,3 +87,51 @@ def test_driving_a_task_raises_what_it_does_not_mind() -> None:
 
     with pytest.raises(NotFound):
         drive(Example(), perform)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Reads three objects side by side, then one."""
+
+    def run(self) -> Procedure:
+        answers = yield SideBySide(THREE)
+        assert isinstance(answers, Answers)
+        last = yield from fetch(GET)
+        return Done(Result.DONE, f"{answers.each} {last}")
+
+
+THREE = tuple(QuorumGet(INFRA, NODES, "", name) for name in ("x", "y", "z"))
+
+
+@pytest.mark.parametrize("shift", range(4))
+def test_a_run_gives_reads_side_by_side_one_by_one_in_any_order_and_tells_them_in_their_own(shift: int) -> None:
+    run, seen = Run(Beside(), shift=shift), []
+    while isinstance(call := run.next(), QuorumGet):
+        seen.append(call)
+        run = run.answered({call.name: 1})
+    begin = shift % 3
+    assert seen == [*THREE[begin:], *THREE[:begin], GET]
+    assert run.next() == Done(Result.DONE, "({'x': 1}, {'y': 1}, {'z': 1}) {'a': 1}")
+
+
+def test_an_error_of_one_of_the_reads_side_by_side_is_told_with_the_answers_of_the_others() -> None:
+    def perform(call: Call) -> Answer:
+        assert isinstance(call, QuorumGet)
+        if call.name == "y":
+            raise CONFLICT
+        return {}
+
+    assert drive(Beside(), perform).note == f"{({}, CONFLICT, {})} {{}}"
+    run = Run(Beside(), (CONFLICT, {}, {}, {}), shift=1)
+    assert run.next() == Done(Result.DONE, f"{({}, CONFLICT, {})} {{}}")
+
+
+def test_reads_side_by_side_are_handed_over_together_to_who_can_do_them_so() -> None:
+    handed: list[object] = []
+
+    def read_all(reads: tuple[object, ...]) -> Answers:
+        handed.append(reads)
+        return Answers((None,) * len(reads))
+
+    assert drive(Beside(), lambda _: None, read_all).result is Result.DONE
+    assert handed == [THREE]

@@ -9,7 +9,7 @@ import pytest
 from dpunetop.domain.drain.model.cordonmark import (
     CORDON_MANAGER,
     CordonMark,
-    CordonStage,
+    CordonProgress,
     is_applied_cordon,
     mark_of,
     short_ids,
@@ -20,24 +20,24 @@ from dpunetop.kube.meta import annotations_of
 from dpunetop.kube.plan import Fence
 
 MARK = CordonMark(
-    "owner", CordonStage.CORDONED, 900, "d1", "b1", short_ids(("cri-o://" + "a" * 64, "cri-o://" + "b" * 64))
+    "owner", CordonProgress.CORDONED, 900, "d1", "b1", short_ids(("cri-o://" + "a" * 64, "cri-o://" + "b" * 64))
 )
 NODE: dict[str, Any] = {"metadata": {"name": "h1", "uid": "u", "resourceVersion": "7"}}
 
 
-@pytest.mark.parametrize("stage", CordonStage)
-def test_what_is_written_is_read_again(stage: CordonStage) -> None:
+@pytest.mark.parametrize("stage", CordonProgress)
+def test_what_is_written_is_read_again(stage: CordonProgress) -> None:
     mark = CordonMark(MARK.owner, stage, MARK.since, MARK.dpu, MARK.boot, MARK.containers)
     step = write_mark("tenant", NODE, mark)
     assert mark_of(step.desired) == mark
     assert (step.live, step.fence, step.field_manager) == (NODE, Fence.VERSION, CORDON_MANAGER)
-    assert step.desired.get("spec") == ({"unschedulable": True} if stage is CordonStage.CORDONED else None)
+    assert step.desired.get("spec") == ({"unschedulable": True} if stage is CordonProgress.CORDONED else None)
 
 
 TEXTS = {
-    '{"dpu":"d1","owner":"o","since":900,"stage":"wanted"}': CordonMark("o", CordonStage.WANTED, 900, "d1"),
+    '{"dpu":"d1","owner":"o","since":900,"stage":"wanted"}': CordonMark("o", CordonProgress.WANTED, 900, "d1"),
     '{"boot":"b1","containers":["c1"],"dpu":"d1","owner":"o","since":900,"stage":"cordoned"}': CordonMark(
-        "o", CordonStage.CORDONED, 900, "d1", "b1", ("c1",)
+        "o", CordonProgress.CORDONED, 900, "d1", "b1", ("c1",)
     ),
 }
 
@@ -55,7 +55,7 @@ def test_a_mark_of_more_than_4096_characters_is_not_looked_at(length: int, owner
     assert found.owner == owner
 
 
-def test_to_give_it_up_is_to_apply_nothing() -> None:
+def test_a_mark_is_cleared_by_applying_none() -> None:
     assert write_mark("tenant", NODE, None).desired["metadata"] == {"name": "h1"}
 
 
@@ -65,10 +65,10 @@ NONSENSE += ['{"owner":"o","stage":"wanted","since":1e999}']
 
 
 @pytest.mark.parametrize("text", NONSENSE)
-def test_a_mark_that_nobody_of_us_wrote_is_nobodys(text: str) -> None:
+def test_a_mark_that_no_operator_wrote_has_no_owner(text: str) -> None:
     found = mark_of({"metadata": {"name": "h", "annotations": {UNPLANNED_ANNOTATION: text}}})
     assert found is not None
-    assert (found.owner, found.stage) == ("", CordonStage.CORDONED)
+    assert (found.owner, found.stage) == ("", CordonProgress.CORDONED)
 
 
 def test_containers_that_were_there_before_prove_nothing_after_a_reboot() -> None:

@@ -54,7 +54,7 @@ def test_the_annotation_drain_is_read_strictly(text: str, order: DrainOverride) 
     assert dpu_node(node({DRAIN_ANNOTATION: text})).override is order
 
 
-def test_an_order_that_nobody_understands_holds() -> None:
+def test_an_unknown_value_of_the_drain_annotation_holds_the_drain() -> None:
     assert dpu_node(node({DRAIN_ANNOTATION: "stop"})).held is True
     assert dpu_node(node({DRAIN_ANNOTATION: "skip"})).held is False
 

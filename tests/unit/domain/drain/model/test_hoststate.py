@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress
 from dpunetop.domain.drain.model.facts import (
     DpuView,
     DrainOverride,
@@ -43,7 +43,7 @@ def nobody_serves(dpu: DpuView) -> HostView:
     return replace(at_the_end(dpu), serving=None)
 
 
-MARK = CordonMark("owner", CordonStage.CORDONED, 900, "d1")
+MARK = CordonMark("owner", CordonProgress.CORDONED, 900, "d1")
 OUTAGE = replace(HOST, cordoned=True, unplanned=MARK)
 VERIFYING: dict[str, tuple[HostView, bool]] = {
     "the cordon is taken back": (at_the_end(free(RETURNING)), True),

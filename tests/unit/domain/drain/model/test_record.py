@@ -125,7 +125,7 @@ def test_a_drain_that_was_given_up_stays_so_in_any_form(text: str) -> None:
     assert found.may_have_been_down
 
 
-def test_of_a_newer_form_nothing_is_lost_that_can_be_read_and_it_has_to_be_taken_over() -> None:
+def test_a_record_of_a_newer_form_keeps_what_is_readable_and_must_be_taken_over() -> None:
     found = parse_cycle('{"v":3,"state":"draining","term":"t","maintenance":"m1","stale":["c0"],"boot":"b1","x":1}')
     assert found == Cycle(State.DRAINING, "", maintenance="m1", stale=("c0",), boot="b1", opened=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dpunetop.domain.drain.model.calls import Call, Done, Result, Task, Write, drive
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress, mark_of
 from dpunetop.domain.drain.model.facts import Author, HostRef
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Server
 from dpunetop.domain.drain.outages.detection import Outage
@@ -84,4 +84,4 @@ def test_an_outage_that_has_begun_a_moment_ago_is_not_taken_for_the_one_that_was
     assert cordon(world, "h1") is Result.STALE
     seen = mark(world, "h1")
     assert seen is not None
-    assert seen.stage is CordonStage.WANTED
+    assert seen.stage is CordonProgress.WANTED

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.model.calls import Done, Result, Task
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Server, Uncordon, Withdraw
 from dpunetop.domain.drain.rules.returning import DpuCheck
 from dpunetop.domain.names import (
@@ -92,12 +92,12 @@ TASKS: dict[str, tuple[Callable[[], OutageWorld], Callable[[OutageWorld], Task]]
     "withdraw": (marked, withdraws),
     "overrule": (uncordoned, overrules),
 }
-AFTERWARDS: dict[str, tuple[bool, CordonStage | None]] = {
-    "mark": (False, CordonStage.WANTED),
-    "cordon": (True, CordonStage.CORDONED),
+AFTERWARDS: dict[str, tuple[bool, CordonProgress | None]] = {
+    "mark": (False, CordonProgress.WANTED),
+    "cordon": (True, CordonProgress.CORDONED),
     "uncordon": (False, None),
     "withdraw": (False, None),
-    "overrule": (False, CordonStage.OVERRULED),
+    "overrule": (False, CordonProgress.OVERRULED),
 }
 
 

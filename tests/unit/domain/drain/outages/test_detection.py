@@ -144,7 +144,7 @@ def test_an_outage_whose_beginning_infra_shows_is_no_older_than_that() -> None:
 
 
 @pytest.mark.parametrize("text", [None, 7, "", "yesterday", "2026-01-01T00:00:00", "9" * 99, {}])
-def test_a_time_that_is_none_counts_as_now(text: Any) -> None:
+def test_an_invalid_time_counts_as_now(text: Any) -> None:
     found = find_outage(serving(node(False, lastTransitionTime=text), pod()), NOW)
     assert found is not None
     assert found.since == NOW

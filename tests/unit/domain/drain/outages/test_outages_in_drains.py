@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from dpunetop.domain.drain.model.calls import Call, Write
-from dpunetop.domain.drain.model.cordonmark import CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonProgress
 from dpunetop.domain.drain.model.facts import Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason
 from dpunetop.domain.names import NODEMAINTENANCES
@@ -148,7 +148,7 @@ def uncordon_host(world: JointWorld) -> None:
     assert world.uncordon_host()
     world.work()
     mark = world.host().unplanned
-    assert mark is None or mark.stage is CordonStage.OVERRULED
+    assert mark is None or mark.stage is CordonProgress.OVERRULED
     assert not world.host().cordoned
     repaired(world)
 
@@ -194,7 +194,7 @@ def test_every_reason_has_a_way_out_that_is_walked() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=[f"{i} {way.reason}" for i, way in enumerate(WAYS)])
-def test_who_takes_the_way_out_has_the_host_back(way: Way) -> None:
+def test_the_way_out_in_the_message_returns_the_host(way: Way) -> None:
     world = way.where()
     world.work()
     state = world.network.state
@@ -251,4 +251,4 @@ def test_a_host_that_a_person_has_uncordoned_in_its_drain_stays_schedulable_and_
     assert "another writer has made it schedulable" in world.network.state.message
     mark = world.host().unplanned
     assert mark is not None
-    assert (world.host().cordoned, world.host().mark, mark.stage) == (False, None, CordonStage.OVERRULED)
+    assert (world.host().cordoned, world.host().mark, mark.stage) == (False, None, CordonProgress.OVERRULED)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.types import OutagePolicy, UnplannedSpec
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress
 from dpunetop.domain.drain.model.facts import DrainOverride, Mco, NodeGone, Signal
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Uncordon, Withdraw
 from dpunetop.domain.drain.outages.detection import Outage
@@ -29,8 +29,8 @@ from support.drainviews import DONE as SUCCEEDED
 NOW = SITE.author.now
 CORDON = UnplannedSpec(OutagePolicy.CORDON, 300, 1)
 OUTAGE = Outage("host-1", "d1", NOW - 400, "pod p on DPU d1 is not Ready", NOW - 400)
-MARK = CordonMark("owner", CordonStage.CORDONED, NOW - 400, "d1", "b1", ("c0",))
-WANTED, OVERRULED = replace(MARK, stage=CordonStage.WANTED), replace(MARK, stage=CordonStage.OVERRULED)
+MARK = CordonMark("owner", CordonProgress.CORDONED, NOW - 400, "d1", "b1", ("c0",))
+WANTED, OVERRULED = replace(MARK, stage=CordonProgress.WANTED), replace(MARK, stage=CordonProgress.OVERRULED)
 OURS = replace(HOST, cordoned=True, unplanned=MARK)
 DOWN = dpu(ready=False)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.types import UnplannedSpec
-from dpunetop.domain.drain.model.cordonmark import CordonStage
+from dpunetop.domain.drain.model.cordonmark import CordonProgress
 from dpunetop.domain.drain.model.facts import NodeGone
 from dpunetop.domain.drain.model.record import State
 from dpunetop.domain.drain.outages.cordoning import CordonHost, MarkHost, Overrule, Server, Uncordon, Withdraw
@@ -208,8 +208,8 @@ def test_while_the_tenant_is_out_of_sight_a_host_whose_drain_was_opened_is_not_t
     assert (decide_outage(outage_view(tenant=BLIND, dpus=(*beside, seen))).state is None) is covered
 
 
-@pytest.mark.parametrize("stage", CordonStage)
-def test_a_mark_of_another_owner_is_left_alone(stage: CordonStage) -> None:
+@pytest.mark.parametrize("stage", CordonProgress)
+def test_a_mark_of_another_owner_is_left_alone(stage: CordonProgress) -> None:
     theirs = replace(HOST, unplanned=replace(MARK, owner="else", stage=stage))
     assert decide_outage(outage_view(theirs)).task is None
     assert decide_outage(outage_view(theirs, None)).task is None

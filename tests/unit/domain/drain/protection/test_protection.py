@@ -470,7 +470,7 @@ def test_an_entry_is_not_taken_away_under_a_budget_of_another_host() -> None:
     run = stage.run()
     other = {"metadata": {"annotations": {SERVES_ANNOTATION: "host-2"}}}
     stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), other)
-    assert stage.finish(run) == f"STALE: {DPU}: the budget is not as it was seen"
+    assert stage.finish(run) == f"STALE: {DPU}: the budget has changed since it was looked at"
     assert stage.entry() == HOST
 
 

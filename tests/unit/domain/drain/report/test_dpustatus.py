@@ -139,7 +139,7 @@ def test_a_cordon_that_asks_for_no_drain_is_told_with_why(given: HostView, words
     assert found.skipped == words
 
 
-def test_a_dpu_that_has_nothing_to_do_with_the_hold_of_its_neighbour_is_idle() -> None:
+def test_a_dpu_that_the_hold_of_its_neighbour_does_not_concern_is_idle() -> None:
     neighbour = replace(free(), name="d2")
     given = view(cordoned(STARTING), neighbour, tenant=BLIND)
     first, second = dpu_statuses(given, decide(given))

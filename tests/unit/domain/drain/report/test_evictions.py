@@ -75,4 +75,4 @@ def test_each_namespace_is_looked_at_once_and_no_more_than_a_few() -> None:
 def test_a_right_that_is_missing_is_told_with_what_gives_it() -> None:
     words = unread("shop", "poddisruptionbudgets is forbidden")
     assert words.startswith("the PodDisruptionBudgets of namespace shop of the tenant cannot be listed: ")
-    assert words.endswith("apply deploy/tenant-rights.yaml anew")
+    assert words.endswith("apply deploy/tenant-rights.yaml again")

@@ -27,6 +27,11 @@ def test_the_pause_doubles_until_it_is_the_longest(failures: int, seconds: float
     assert pause_after(failures, BROKEN) == seconds
 
 
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 0.05), (2, 2.0), (3, 4.0), (99, 30.0)])
+def test_only_the_first_conflict_in_a_row_is_tried_again_at_once(failures: int, seconds: float) -> None:
+    assert pause_after(failures, Conflict(409, "Conflict", "")) == seconds
+
+
 @pytest.mark.parametrize("error", [REFUSED, Unauthorized(401, "Unauthorized", "no")])
 def test_what_is_refused_waits_the_longest_at_once(error: ApiError) -> None:
     assert pause_after(1, error) == 30.0
@@ -72,13 +77,13 @@ CALLS: dict[str, Call | Step] = {
 def test_a_call_is_told_as_a_right_is_named(words: str) -> None:
     hold, words = why_failed(CALLS[words], REFUSED), words.strip()
     assert hold.reason is Reason.INFRA_FORBIDDEN
-    assert hold.message == f"infra refuses to {words}: no; apply the operator's roles anew"
+    assert hold.message == f"infra refuses to {words}: no; apply the operator's roles again"
 
 
 def test_whose_cluster_refuses_says_where_the_rights_come_from() -> None:
     hold = why_failed(QuorumGet("tenant/a/b", NODES, "", "n"), Unauthorized(401, "Unauthorized", "no"))
     assert hold.reason is Reason.TENANT_UNAUTHORIZED
-    assert hold.message == "the tenant refuses to get nodes n: no; apply deploy/tenant-rights.yaml anew"
+    assert hold.message == "the tenant refuses to get nodes n: no; apply deploy/tenant-rights.yaml again"
 
 
 @pytest.mark.parametrize(("cluster", "whose"), [(INFRA, "infra"), ("tenant/a/b", "the tenant")])

@@ -10,7 +10,7 @@ import pytest
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
-from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, Late
+from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
 from dpunetop.domain.drain.report.health import PairState, judge_pairs
 
 
@@ -22,7 +22,7 @@ def pair(
     served: bool = True,
     dpu: str = "d",
     opened: bool = False,
-    late: Late | None = None,
+    late: OverdueStep | None = None,
 ) -> PairState:
     dpu_status = None
     if stage is not None:
@@ -47,15 +47,15 @@ CASES: dict[str, tuple[list[PairState], tuple[str, str]]] = {
         ("False", "BlockerNotReady"),
     ),
     "a drain that takes too long": (
-        [pair(stage=DpuPhase.HOST_DRAINING, reason="HostDraining", late=Late("HostDrainOverdue", "since"))],
+        [pair(stage=DpuPhase.HOST_DRAINING, reason="HostDraining", late=OverdueStep("HostDrainOverdue", "since"))],
         ("False", "HostDrainOverdue"),
     ),
     "protection that takes too long": (
-        [pair(ProtectionPhase.CLOSING, DpuPhase.IDLE, late=Late("ProtectionOverdue", "since"), served=False)],
+        [pair(ProtectionPhase.CLOSING, DpuPhase.IDLE, late=OverdueStep("ProtectionOverdue", "since"), served=False)],
         ("False", "ProtectionOverdue"),
     ),
     "held says more than that it takes long": (
-        [pair(stage=DpuPhase.HELD, reason="HostAbsent", late=Late("VerifyingOverdue", "since"))],
+        [pair(stage=DpuPhase.HELD, reason="HostAbsent", late=OverdueStep("VerifyingOverdue", "since"))],
         ("False", "HostAbsent"),
     ),
     "nothing is known of a drain": ([pair(stage=None)], ("True", "AllProtected")),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dpunetop.domain.drain.model.facts import Reason
-from dpunetop.domain.drain.report.mistakes import AskedView, mistakes
+from dpunetop.domain.drain.report.mistakes import MistakesView, mistakes
 from dpunetop.domain.pairing.envfile import HostlessEntry, NodeEntry
 from dpunetop.domain.pairing.pairing import Pair
 
@@ -16,7 +16,7 @@ def pair(dpu: str, host: str | None) -> Pair:
     return Pair(dpu, host, "", dpu if host else "")
 
 
-GOOD = AskedView(
+GOOD = MistakesView(
     wishes={"d1": NodeEntry("host-1"), "d2": NodeEntry("host-2")},
     entries=[],
     nodes=["d1", "d2"],
@@ -37,7 +37,7 @@ UNDRAINABLE = (
     "drained before d1, nor any other host; install the node maintenance operator there"
 )
 # what is asked for, and what is told
-CASES: dict[str, tuple[AskedView, list[tuple[Reason, str]]]] = {
+CASES: dict[str, tuple[MistakesView, list[tuple[Reason, str]]]] = {
     "all is well": (GOOD, []),
     "a host is absent": (
         replace(ALONE, hosts=["worker"]),
@@ -90,7 +90,7 @@ CASES: dict[str, tuple[AskedView, list[tuple[Reason, str]]]] = {
 
 
 @pytest.mark.parametrize(("view", "told"), CASES.values(), ids=CASES.keys())
-def test_a_mistake_is_told_with_what_to_do(view: AskedView, told: list[tuple[Reason, str]]) -> None:
+def test_a_mistake_is_told_with_what_to_do(view: MistakesView, told: list[tuple[Reason, str]]) -> None:
     assert [(each.reason, each.message) for each in mistakes(view)] == told
 
 

@@ -233,7 +233,7 @@ def test_while_a_maintenance_runs_its_error_and_its_pods_are_named() -> None:
     hold = decide(view(cordoned(ASKED), maintenances=(own,))).hold
     assert hold is not None
     assert hold.message == (
-        'host-1 is being drained, 1 pods are left: web-1; the node maintenance operator says "the lease is held by '
+        'host-1 is being drained, 1 pod is left: web-1; the node maintenance operator says "the lease is held by '
         'another"'
     )
 

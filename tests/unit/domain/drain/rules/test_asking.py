@@ -79,7 +79,8 @@ def test_the_host_is_read_then_shown_to_have_no_maintenance_then_marked_then_ask
         calls.append(call)
         world.act()
     kinds = [type(call).__name__ if not isinstance(call, Write) else type(call.step).__name__ for call in calls]
-    assert kinds == ["QuorumGet", "QuorumList", "Patch", "Apply"]
+    assert kinds[-3:] == ["QuorumList", "Patch", "Apply"]
+    assert set(kinds[:-3]) == {"QuorumGet"}
     mark, request = (call.step for call in calls if isinstance(call, Write))
     assert isinstance(mark, Patch)
     assert annotations_of(mark.patch) == {CORDONED_BEFORE_ANNOTATION: "yes"}

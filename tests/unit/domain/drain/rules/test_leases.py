@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dpunetop.domain.drain.model.facts import Reason
-from dpunetop.domain.drain.rules.leases import NO_LEASE, Lease, Stretch, Tally, lease, lease_signal, tally
+from dpunetop.domain.drain.rules.leases import (
+    NO_LEASE,
+    Lease,
+    ObservationPeriod,
+    RenewalCount,
+    count_renewals,
+    lease,
+    lease_signal,
+)
 
-HERE = Stretch("d1", "b1", "t1")
+HERE = ObservationPeriod("d1", "b1", "t1")
 FIRST = Lease("u1", "10:00", 40)
 NAME = "ovn-dpu-h1"
 
@@ -22,11 +30,11 @@ def renewed(time: str, **but: Any) -> Lease:
     return replace(FIRST, renewed=time, **but)
 
 
-def counted(*seen: tuple[float, Lease], stretch: Stretch = HERE, is_due: bool = True) -> Tally:
+def counted(*seen: tuple[float, Lease], period: ObservationPeriod = HERE, is_due: bool = True) -> RenewalCount:
     """What looks at these moments come to."""
     found = None
     for now, each in seen:
-        found = tally(found, stretch, each, now, is_due=is_due)
+        found = count_renewals(found, period, each, now, is_due=is_due)
     assert found is not None
     return found
 
@@ -53,10 +61,10 @@ def test_so_many_changes_are(seen: tuple[tuple[float, Lease], ...], changes: int
 @pytest.mark.parametrize(
     "other", [replace(HERE, dpu="d2"), replace(HERE, boot="b2"), replace(HERE, term="t2")], ids=str
 )
-def test_another_stretch_counts_anew(other: Stretch) -> None:
+def test_another_stretch_counts_anew(other: ObservationPeriod) -> None:
     before = counted((0.0, FIRST), (10.0, renewed("b")))
-    after = tally(before, other, renewed("c"), 20.0, is_due=True)
-    assert (after.stretch, after.changes, after.since) == (other, 0, 20.0)
+    after = count_renewals(before, other, renewed("c"), 20.0, is_due=True)
+    assert (after.period, after.changes, after.since) == (other, 0, 20.0)
 
 
 TWICE = counted((0.0, FIRST), (10.0, renewed("b")), (20.0, renewed("c")))
@@ -119,14 +127,17 @@ def test_a_lease_that_is_made_again_and_again_is_named_all_the_same() -> None:
 
 
 def test_nobody_waits_for_a_lease_before_the_dpu_has_shown_all_that_comes_before() -> None:
-    assert tally(counted((0.0, FIRST), is_due=False), HERE, FIRST, 100.0, is_due=True).patience_left(100.0) == 120.0
+    assert (
+        count_renewals(counted((0.0, FIRST), is_due=False), HERE, FIRST, 100.0, is_due=True).patience_left(100.0)
+        == 120.0
+    )
     early = counted((0.0, FIRST), (500.0, FIRST), is_due=False)
     assert lease_signal(early, 900.0, NAME).trouble is None
-    due = tally(early, HERE, FIRST, 1000.0, is_due=True)
+    due = count_renewals(early, HERE, FIRST, 1000.0, is_due=True)
     assert due.patience_left(1000.0) == 120.0
-    late = tally(due, HERE, FIRST, 1120.0, is_due=True)
+    late = count_renewals(due, HERE, FIRST, 1120.0, is_due=True)
     assert lease_signal(late, 1120.0, NAME).trouble is not None
-    again = tally(late, HERE, renewed("b"), 1130.0, is_due=False)
+    again = count_renewals(late, HERE, renewed("b"), 1130.0, is_due=False)
     assert lease_signal(again, 2000.0, NAME).trouble is None
 
 
@@ -145,10 +156,10 @@ LOOKS = st.lists(
 @given(LOOKS)
 def test_whatever_is_seen_only_two_changes_of_one_lease_in_one_stretch_and_of_late_are_enough(looks: Any) -> None:
     found, now, seen = None, 0.0, []
-    for pause, stretch, each, is_due in looks:
+    for pause, period, each, is_due in looks:
         now += pause
-        seen.append((now, stretch, each))
-        found = tally(found, stretch, each, now, is_due=is_due)
+        seen.append((now, period, each))
+        found = count_renewals(found, period, each, now, is_due=is_due)
     _, here, last = seen[-1]
     of_late = list(itertools.takewhile(lambda look: (look[1], look[2].uid) == (here, last.uid), reversed(seen)))
     changed = [late[0] for late, early in itertools.pairwise(of_late) if late[2].renewed != early[2].renewed]
@@ -157,20 +168,20 @@ def test_whatever_is_seen_only_two_changes_of_one_lease_in_one_stretch_and_of_la
 
 
 OTHER_LEASE = replace(FIRST, uid="made-anew")
-WAITS: dict[str, tuple[Stretch, Lease, bool]] = {  # where, what is seen, whether the wait goes on from before
-    "in another stretch": (replace(HERE, boot="another"), FIRST, False),
+WAITS: dict[str, tuple[ObservationPeriod, Lease, bool]] = {  # where, what is seen, whether the wait goes on from before
+    "in another period": (replace(HERE, boot="another"), FIRST, False),
     "a Lease that was made anew": (HERE, OTHER_LEASE, True),
     "not renewed": (HERE, FIRST, True),
     "renewed": (HERE, renewed("b"), False),
 }
 
 
-@pytest.mark.parametrize(("stretch", "seen", "goes_on"), WAITS.values(), ids=WAITS.keys())
+@pytest.mark.parametrize(("period", "seen", "goes_on"), WAITS.values(), ids=WAITS.keys())
 @pytest.mark.parametrize("before", [None, 50.0])
 def test_since_when_the_lease_alone_is_waited_for(
-    stretch: Stretch, seen: Lease, goes_on: bool, before: float | None
+    period: ObservationPeriod, seen: Lease, goes_on: bool, before: float | None
 ) -> None:
-    known = Tally(HERE, FIRST, 0, 10.0, before)
-    assert tally(known, stretch, seen, 100.0, is_due=False).waiting is None
+    known = RenewalCount(HERE, FIRST, 0, 10.0, before)
+    assert count_renewals(known, period, seen, 100.0, is_due=False).waiting is None
     expected = before if goes_on and before is not None else 100.0
-    assert tally(known, stretch, seen, 100.0, is_due=True).waiting == expected
+    assert count_renewals(known, period, seen, 100.0, is_due=True).waiting == expected

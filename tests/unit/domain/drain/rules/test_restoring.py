@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.drain.model.calls import Run, Task, Write
-from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonStage, mark_of, write_mark
+from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress, mark_of, write_mark
 from dpunetop.domain.drain.model.facts import DrainOverride, HostNode, HostRef, HostView, Mco, NodeGone, Reason, Signal
 from dpunetop.domain.drain.rules.cycle import decide
 from dpunetop.domain.drain.rules.restoring import ForgetOutage, LeadOut, LiftCordon, Restore
@@ -96,7 +96,7 @@ UNMARKED, IN_USE, STUCK = replace(HOST, mark=None), replace(HOST, mark=False), r
 LEFT_OVER = replace(STUCK, tainted=True)
 
 
-def for_outage(host: HostNode, stage: CordonStage) -> HostNode:
+def for_outage(host: HostNode, stage: CordonProgress) -> HostNode:
     return replace(host, unplanned=CordonMark("owner", stage))
 
 
@@ -107,27 +107,27 @@ ENDINGS: dict[str, tuple[HostView, Task | Reason | None]] = {
     "to be cordoned, and is": (view(free(), host=replace(STUCK, mark=True)), Restore(SITE)),
     "to be in use, and is cordoned": (view(free(), host=STUCK), Reason.HOST_STILL_CORDONED),
     "to be in use, and was to be cordoned for an outage": (
-        view(free(), host=for_outage(STUCK, CordonStage.WANTED)),
+        view(free(), host=for_outage(STUCK, CordonProgress.WANTED)),
         Reason.HOST_STILL_CORDONED,
     ),
     "to be in use, and a person wants that in an outage": (
-        view(free(), host=for_outage(STUCK, CordonStage.OVERRULED)),
+        view(free(), host=for_outage(STUCK, CordonProgress.OVERRULED)),
         Reason.HOST_STILL_CORDONED,
     ),
     "to be in use, and is cordoned for an outage": (
-        view(free(), host=for_outage(STUCK, CordonStage.CORDONED)),
+        view(free(), host=for_outage(STUCK, CordonProgress.CORDONED)),
         Restore(SITE),
     ),
     "in use, and was cordoned for an outage": (
-        view(free(), host=for_outage(IN_USE, CordonStage.CORDONED)),
+        view(free(), host=for_outage(IN_USE, CordonProgress.CORDONED)),
         ForgetOutage(SITE),
     ),
     "in use, and was to be cordoned for an outage": (
-        view(free(), host=for_outage(IN_USE, CordonStage.WANTED)),
+        view(free(), host=for_outage(IN_USE, CordonProgress.WANTED)),
         Restore(SITE),
     ),
     "in use, and a person wants that although it was cordoned for an outage": (
-        view(cordoned(ABORTED), host=for_outage(IN_USE, CordonStage.CORDONED)),
+        view(cordoned(ABORTED), host=for_outage(IN_USE, CordonProgress.CORDONED)),
         Restore(SITE),
     ),
     "left over, and proven": (view(free(), host=LEFT_OVER), LeadOut(SITE, (proven(),), None)),

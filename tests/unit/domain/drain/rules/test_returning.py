@@ -18,9 +18,11 @@ from dpunetop.domain.drain.rules.records import Reset
 from dpunetop.domain.drain.rules.restoring import LeadOut, Restore
 from dpunetop.domain.drain.rules.returning import ENDING, DpuCheck, EndMaintenance, LeftCordoned
 from dpunetop.domain.names import (
+    CORDONED_BEFORE_ANNOTATION,
     DESIRED_CONFIG_ANNOTATION,
     NODEMAINTENANCES,
     OPEN_FOR_PREFIX,
+    OUTDATED_DRAIN_ANNOTATION,
     OWNER_LABEL,
     PODDISRUPTIONBUDGETS,
     TEMPLATE_HASH_ANNOTATION,
@@ -143,8 +145,9 @@ def test_the_maintenance_is_read_first_and_deleted_as_it_was_read_then() -> None
         calls.append(call)
         world.act()
     names = [type(call.step).__name__ if isinstance(call, Write) else call.resource.plural for call in calls]
-    one_dpu = ["nodes", "poddisruptionbudgets", "pods"]
-    assert names == ["nodemaintenances", *one_dpu, *one_dpu, "nodes", "Delete"]
+    first, *guards, last = names
+    of_each = ["nodes", "poddisruptionbudgets", "pods"]
+    assert (first, sorted(guards), last) == ("nodemaintenances", sorted([*of_each, *of_each, "nodes"]), "Delete")
     delete = calls[-1]
     assert isinstance(delete, Write)
     assert isinstance(delete.step, Delete)
@@ -186,6 +189,67 @@ def test_a_mark_that_comes_between_the_reads_and_the_delete_makes_it_fail() -> N
     assert own.terminating is False
 
 
+def tell(world: World) -> None:
+    """As the node maintenance operator does after each write to its object: internal/controller, Reconcile."""
+    world.tenant.change(NODEMAINTENANCES, "", NAME, {"status": {"lastUpdate": str(world.steps)}})
+
+
+def calls_of_the_rest(world: World) -> list[str]:
+    """What the task under way still asks, as the kind of each call."""
+    calls = []
+    while world.process.run is not None:
+        call = world.pending()
+        if isinstance(call, QuorumGet | QuorumList):
+            calls.append(call.resource.plural)
+        elif isinstance(call, Write):
+            calls.append(type(call.step).__name__)
+        world.step(world.act, "act")
+    return calls
+
+
+def test_after_a_status_that_is_told_meanwhile_the_maintenance_is_deleted_as_it_is_now() -> None:
+    world = rebooted()
+    world.operate_until(is_delete)
+    tell(world)
+    assert calls_of_the_rest(world) == ["Delete", "nodemaintenances", "Delete"]
+    own = world.own()
+    assert own is None or own.terminating
+    assert world.trace[-1].endswith("host-1: is given back")
+
+
+CHANGES: dict[str, dict[str, object]] = {
+    "its phase": {"status": {"phase": "Running"}},
+    "its owner": {"metadata": {"labels": {OWNER_LABEL: "other"}}},
+    "a mark": {"metadata": {"annotations": {f"{OPEN_FOR_PREFIX}other": "other x1"}}},
+    "how the host was": {"metadata": {"annotations": {CORDONED_BEFORE_ANNOTATION: "true"}}},
+    "a drain that is asked for once more": {"metadata": {"annotations": {OUTDATED_DRAIN_ANNOTATION: "some time"}}},
+    "the pods that it waits for": {"status": {"pendingPods": ["a"], "pendingPodsRefs": [{"name": "a"}]}},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_after_any_other_change_it_is_not_deleted(change: dict[str, object]) -> None:
+    world = rebooted()
+    world.operate_until(is_delete)
+    world.tenant.change(NODEMAINTENANCES, "", NAME, change)
+    assert calls_of_the_rest(world) == ["Delete", "nodemaintenances"]
+    found = world.tenant.get(NODEMAINTENANCES, "", NAME)
+    assert found is not None
+    assert "deletionTimestamp" not in found["metadata"]
+
+
+def test_a_maintenance_that_never_stays_as_it_was_read_is_not_deleted() -> None:
+    world = rebooted()
+    world.operate_until(is_delete)
+    while world.process.run is not None:
+        if is_delete(world.pending()):
+            tell(world)
+        world.step(world.act, "act")
+    own = world.own()
+    assert own is not None
+    assert own.terminating is False
+
+
 def test_without_the_version_the_mark_would_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fenced = returning.delete_maintenance
     monkeypatch.setattr(returning, "delete_maintenance", lambda *given: replace(fenced(*given), fence=Fence.UID))
@@ -206,7 +270,7 @@ def test_a_mark_that_stands_forbids_giving_back() -> None:
     assert "a budget may be open" in world.trace[-1]
 
 
-def test_of_two_dpus_the_last_one_decides() -> None:
+def test_with_two_dpus_the_last_one_returns_the_host() -> None:
     world = rebooted(2)
     world.cordon("dpu-2")
     world.settle()
@@ -425,7 +489,7 @@ TOLD: dict[str, tuple[LeftCordoned, tuple[DpuCheck, ...], str]] = {
     "nobody serves it": (
         LeftCordoned(CONFIG, is_parted=True),
         (FORCED_CHECK,),
-        "no DPU serves it any more. Served by DpuClusterConfig ns/c anew, it becomes schedulable on proof",
+        "no DPU serves it any more. Served again by DpuClusterConfig ns/c, it becomes schedulable on proof",
     ),
     "nothing proves its network": (
         LeftCordoned(CONFIG, is_parted=False),
@@ -560,6 +624,21 @@ def test_a_failed_one_is_not_taken_away_while_a_budget_is_open(monkeypatch: pyte
     assert own.terminating is False
 
 
+def test_a_failed_one_whose_status_is_told_meanwhile_is_read_once_more_and_taken_away() -> None:
+    world = World()
+    world.cordon(DPU)
+    world.work()
+    while world.maintenance().phase.name != "RUNNING":
+        world.nmo()
+    world.nmo_fails()
+    world.operate_until(lambda call: world.is_doing(EndFailedMaintenance) and is_delete(call))
+    tell(world)
+    finish_task(world)
+    own = world.own()
+    assert own is None or own.terminating
+    assert world.trace[-1].endswith("the failed maintenance is taken away")
+
+
 def given_back(*, cordoned_before: bool) -> World:
     """The maintenance is gone for good; the host has yet to be restored."""
     world = rebooted(cordoned_before=cordoned_before)
@@ -606,3 +685,17 @@ def test_an_outdated_pod_of_a_host_that_its_maintenance_has_left_cordoned_is_sta
     world.roll(works=True)
     world.settle()
     assert world.unsettled() == []
+
+
+ENDED = {"metadata": {"name": "c", "deletionTimestamp": "2024-01-01T00:00:00Z"}}
+
+
+@pytest.mark.parametrize("dpu", [free(RETURNING), replace(free(), budget=None)], ids=["record", "no budget"])
+def test_a_host_that_comes_out_cordoned_at_the_end_of_its_config_says_so_although_an_entry_is_left(
+    dpu: DpuView,
+) -> None:
+    """All is deleted at once: the budgets with their records may go before the entries."""
+    found = view(replace(dpu, paired=False), host=DRAINED_HOST, maintenances=(DONE,))
+    task = decide(replace(found, config=ENDED)).task
+    assert isinstance(task, EndMaintenance), task
+    assert task.left_cordoned == LeftCordoned(ENDED, is_parted=True)

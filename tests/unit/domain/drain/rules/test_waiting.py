@@ -91,7 +91,7 @@ CASES: dict[str, Case] = {
         waiting.wait_for_operator,
         with_tenant(view(cordoned()), None),
         Reason.NODE_MAINTENANCE_NOT_SERVED,
-        "the tenant has no node maintenance operator to drain its host",
+        "the tenant has no node maintenance operator, so that host-1 cannot be drained",
     ),
     "no maintenance to end": (waiting.wait_for_end, view(free()), None, ""),
     "a maintenance that stays": (waiting.wait_for_end, view(free(), maintenances=(nm(),)), None, ""),

@@ -10,7 +10,7 @@ from dpunetop.kube.errors import ApiError, Forbidden
 from dpunetop.kube.keys import INFRA, NODES, PODS
 from dpunetop.kube.meta import Obj, namespace_of
 from dpunetop.kube.requests import Selection
-from dpunetop.runtime.onelook import OneLook
+from dpunetop.runtime.oneshot import OneShotListers
 from dpunetop.runtime.reading import NotEngaged, NotSynced
 
 OBJECTS: list[Obj] = [{"metadata": {"name": "a", "namespace": "n"}}, {"metadata": {"name": "b", "namespace": "m"}}]
@@ -31,8 +31,8 @@ class Server:
         return OBJECTS
 
 
-def look(server: Server) -> OneLook:
-    return OneLook(server.list, {PODS: {"home": lambda obj: [namespace_of(obj)]}})
+def look(server: Server) -> OneShotListers:
+    return OneShotListers(server.list, {PODS: {"home": lambda obj: [namespace_of(obj)]}})
 
 
 def test_a_collection_is_listed_once_however_often_it_is_read() -> None:

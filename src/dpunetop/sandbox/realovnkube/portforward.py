@@ -1,4 +1,4 @@
-"""A way from a network namespace to an API server outside of it."""
+"""Forwards a port of a network namespace to an API server outside of it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Door:
-    """Takes connections to a loopback port of a network namespace on to the same port of this one's loopback: a
-    kubeconfig is good on both sides.
+class PortForward:
+    """Forwards connections from a loopback port of a network namespace to the same port here, so that one kubeconfig
+    works on both sides.
 
-    Guarantees: bytes pass as they come, and the end of one side ends the other; after `close` no thread is left.
-    Threads: any; one thread of its own does the work.
-    Raises: OSError where the namespace cannot be entered, or the port is taken in it.
+    Guarantees: bytes pass unchanged, and the end of one side ends the other; after `close` no thread is left.
+    Threads: any; one thread of its own forwards.
+    Raises: OSError, if the namespace cannot be entered or the port is in use in it.
     """
 
     def __init__(self, namespace: Path, port: int) -> None:
-        """`namespace` is a file that stands for it, such as `/proc/<pid>/ns/net`."""
+        """`namespace` is the file of the namespace, such as `/proc/<pid>/ns/net`."""
         self._port = port
         listener = _listener(namespace, port)
         self._loop = asyncio.new_event_loop()
@@ -46,7 +46,7 @@ class Door:
         self.close()
 
     def close(self) -> None:
-        """Take no more connections and end those that pass; may be called again."""
+        """Accept no more connections and end the current ones; may be called again."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
@@ -74,7 +74,7 @@ class Door:
             try:
                 upstream, downstream = await asyncio.open_connection(_LOOPBACK, self._port)
             except OSError:
-                return  # like a port that nobody listens on: the client tries again
+                return  # as a port without a listener does: the client retries
             opened.callback(downstream.transport.abort)
             ways = [asyncio.ensure_future(_pass(reader, downstream)), asyncio.ensure_future(_pass(upstream, writer))]
             try:
@@ -93,12 +93,12 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def _listener(namespace: Path, port: int) -> socket.socket:
-    """A socket that listens in another namespace; it stays there, whoever holds it."""
+    """A listening socket in another network namespace; it stays in that namespace whichever process uses it."""
     made: list[socket.socket] = []
     failures: list[OSError] = []
 
     def listen() -> None:
-        # A thread has the namespace to itself; this one ends at once, and nothing else ever enters.
+        # setns changes the namespace of this thread only, and the thread ends at once.
         try:
             _enter(namespace)
             made.append(socket.create_server((_LOOPBACK, port)))

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dpunetop.sandbox.realovn.pace import Backoff
+from dpunetop.sandbox.realovn.clock import Backoff
 
 
 def test_the_first_restart_is_at_once_and_each_next_pause_twice_as_long_up_to_five_minutes() -> None:

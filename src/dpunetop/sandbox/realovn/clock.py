@@ -1,4 +1,4 @@
-"""How long the kubelet waits: its clock, which a test may have run faster, and its pauses before restarts."""
+"""The kubelet's clock, which a test may speed up, and its pauses before restarts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 10.0, 300.0
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast the kubelet's own clock goes.
+class KubeletClock:
+    """The speed of the kubelet's clock.
 
-    Delays and periods of probes and pauses before restarts are shortened; how long a probe may take, and the grace at
-    the end, are not, because the programs that they hold for run at their own speed.
+    It scales the delays and periods of probes, and the pauses before restarts. It does not scale the timeout of a probe
+    or the grace period, because the programs themselves run at their own speed.
     """
 
     seconds: float = 1.0
-    """How long a second of the kubelet is."""
+    """The real seconds of one second of the kubelet."""
 
 
-KUBELETS_OWN = Pace()
+REAL_TIME = KubeletClock()
 
 
 class Backoff:
@@ -31,7 +31,7 @@ class Backoff:
         self._updated = 0.0
 
     def next(self, ended: float, now: float) -> float:
-        """How long to wait from `ended` on; seconds of the kubelet. It starts anew after ten minutes in peace."""
+        """The backoff in the kubelet's seconds, from `ended` on. Ten minutes without a failure reset it."""
         if self._pause is None or ended - self._updated > 2 * _LONGEST_PAUSE_SECONDS:
             pause, self._pause = 0.0, _FIRST_PAUSE_SECONDS
         else:

@@ -1,4 +1,4 @@
-"""What objects have in common, kept once: thousands that we wrote alike differ in a name and a version."""
+"""Interning: equal parts of cached objects are kept once; thousands of ours differ only in a name and a version."""
 
 from __future__ import annotations
 
@@ -9,27 +9,31 @@ from dpunetop.base import jsonio
 from dpunetop.kube.meta import Obj
 
 _LONGEST_WORD = 128
+_UNSHARED = frozenset({"uid", "resourceVersion", "containerID"})
+"""Members whose text is of one object alone: sixteen of them a DPU would only make the interpreter's table of interned
+strings grow, which doubles its size at each step. Where several objects name one uid, as their owner's, the part of the
+document around it is shared."""
 
 
-class Commons:
-    """The parts of JSON documents that were met last, down to single strings.
+class Interner:
+    """An interner of recent parts of JSON documents, down to single strings.
 
-    Guarantees: what it gives back is equal to what it was given, in the same order, and is the very object that was
-        given back for an equal one not long ago; what is remembered has a bound, in number and in size.
-    Threads: any. What it gives back is shared, and must not be changed by anyone.
+    Guarantees: the result is equal to the argument, in the same order; two equal arguments within a short time give
+        the same object. The number and the size of the remembered parts are bounded.
+    Threads: any. The result is shared, so it must not be changed.
     """
 
     def __init__(self, most_parts: int = 64, longest_bytes: int = 512) -> None:
-        """Parts that are longer, as JSON, are not shared as a whole; what is in them is all the same."""
+        """A part longer than `longest_bytes` as JSON is not shared as a whole; its own parts still are."""
         self._most_parts = most_parts
         self._longest_bytes = longest_bytes
-        # Two generations, so that what is met again and again stays. Threads may replace them under each other's hands:
-        # then something is forgotten early, and kept twice until it is met again.
+        # Two generations, so that frequent parts stay. Threads may replace them concurrently without a lock: at worst a
+        # part is forgotten early and exists twice until it is interned again.
         self._recent: dict[int, Any] = {}  # by the hash of their text
         self._older: dict[int, Any] = {}
 
     def share(self, document: Obj) -> Obj:
-        """An equal document of shared parts; one that is nested too deep comes back as it is."""
+        """An equal document of shared parts; one that is nested too deep is returned unchanged."""
         try:
             shared: Obj = self._shared(document)
         except jsonio.EncodeError:
@@ -51,11 +55,11 @@ class Commons:
     def _of_shared_parts(self, value: dict[str, Any] | list[Any]) -> Any:
         word, shared = self._word, self._shared
         if isinstance(value, dict):
-            return {word(name): shared(member) for name, member in value.items()}
+            return {word(name): member if name in _UNSHARED else shared(member) for name, member in value.items()}
         return [shared(item) for item in value]
 
     def _word(self, text: str) -> str:
-        # One for the whole process, of both clusters: the interpreter forgets it with its last reader.
+        # Interned for the whole process, both clusters; the interpreter drops a string with its last reference.
         return sys.intern(text) if len(text) <= _LONGEST_WORD else text
 
     def _known(self, code: int) -> Any:
