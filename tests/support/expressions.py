@@ -22,6 +22,8 @@ FEW = 10
 _ALPHABET = [*map(chr, range(256)), "\u0660", "\u2003", "\u2028", "\u4e00"]
 _ALL = frozenset(range(len(_ALPHABET)))
 _DEAD: frozenset[int] = frozenset()
+_CHARS: dict[tuple[Any, str, int], frozenset[int]] = {}
+"""What an item of an expression takes: its operation, its argument and the flags."""
 _AHEAD = 1
 
 
@@ -60,7 +62,7 @@ class _Automaton:
 
     def _part(self, op: Any, argument: Any) -> _Part:
         if op in (sre.LITERAL, sre.NOT_LITERAL, sre.IN, sre.ANY, sre.CATEGORY):
-            return self._position(frozenset(i for i, char in enumerate(_ALPHABET) if self._takes(op, argument, char)))
+            return self._position(self._chars(op, argument))
         if op in (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT):
             return self._repeat(*argument)
         if op is sre.SUBPATTERN:
@@ -75,10 +77,16 @@ class _Automaton:
             return _Part(first=self._sequence(argument[1]).first)
         if op is sre.ASSERT_NOT and argument[0] != _AHEAD and not self.chars and len(argument[1]) == 1:
             inner = argument[1][0]
-            self.behind = frozenset(i for i, char in enumerate(_ALPHABET) if self._takes(inner[0], inner[1], char))
+            self.behind = self._chars(inner[0], inner[1])
             return _Part()
         self.problems.append(f"{op} is not understood here")
         return _Part()
+
+    def _chars(self, op: Any, argument: Any) -> frozenset[int]:
+        key = (op, repr(argument), self._flags)  # most expressions are made of few characters and classes
+        if key not in _CHARS:
+            _CHARS[key] = frozenset(i for i, char in enumerate(_ALPHABET) if self._takes(op, argument, char))
+        return _CHARS[key]
 
     def _position(self, chars: frozenset[int]) -> _Part:
         self.chars.append(chars)
@@ -103,7 +111,7 @@ class _Automaton:
 
     def _link(self, before: set[int], after: set[int], *, few: bool) -> None:
         for edge in ((a, b) for a in before for b in after):
-            if edge in self.follow | self.few:
+            if edge in self.follow or edge in self.few:
                 self.problems.append("one repetition stands directly in another")
             (self.few if few else self.follow).add(edge)
 
@@ -149,11 +157,12 @@ def faults(pattern: re.Pattern[str], *, searched: bool) -> list[str]:
     chars, edges = list(automaton.chars), set(automaton.follow)
     before = _with_search(automaton, chars, edges) if searched else set()
     steps: dict[int, set[int]] = {at: {b for a, b in edges if a == at} for at in range(len(chars))}
-    loops = [at for at in steps if at in _reachable(steps, at)]
+    after = {at: _reachable(steps, at) for at in steps}
+    loops = [at for at in steps if at in after[at]]
     for p in loops:
         for q in loops:
             harmless = p in before and q in automaton.whole.last  # once there, the search has found something
-            if p != q and not harmless and q in _reachable(steps, p) and _shares(chars, steps, p, q):
+            if p != q and not harmless and q in after[p] and _shares(chars, steps, p, q):
                 found.append(f"two repetitions follow one another and share a text (positions {p} and {q})")
     return found
 

@@ -29,7 +29,7 @@ from dpunetop.sandbox.view import View
 from dpunetop.sandbox.world import TENANT, World
 
 _LOOK_SECONDS = 0.2
-_BOOT_SECONDS, _RETRY_SECONDS = 0.3, 0.2
+_BOOT_SECONDS, _RETRY_SECONDS = 0.1, 0.05
 """Times of the stand-ins, shorter than those of real DPUs."""
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _OPERATOR_SECONDS = 60.0

@@ -6,9 +6,12 @@ import ast
 import configparser
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from support.sources import tree_of
 
 ROOT = Path(__file__).parents[3]
 LONGEST_PAUSE_SECONDS = 0.5
@@ -36,10 +39,20 @@ def name_of(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def short_limits(tree: ast.Module) -> Iterator[ast.expr]:
+@cache
+def calls_and_questions(file: Path) -> list[ast.AST]:
+    """What a limit may stand in. Each file is walked once in a process."""
+    return those_of(tree_of(file))
+
+
+def those_of(tree: ast.Module) -> list[ast.AST]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Compare | ast.UnaryOp)]
+
+
+def short_limits(nodes: list[ast.AST]) -> Iterator[ast.expr]:
     """Limits that a busy machine passes; not where it is asserted that nothing comes: then they are met."""
-    met = {id(call) for node in ast.walk(tree) for call in expected_to_be_met(node)}
-    for node in ast.walk(tree):
+    met = {id(call) for node in nodes for call in expected_to_be_met(node)}
+    for node in nodes:
         if isinstance(node, ast.Call) and id(node) not in met:
             given = [keyword.value for keyword in node.keywords if keyword.arg in LIMITS]
             given += node.args[-1:] if name_of(node) in WAITS and not is_count(node) else []
@@ -58,19 +71,19 @@ def expected_to_be_met(node: ast.AST) -> Iterator[ast.AST]:
         yield from ast.walk(node)
 
 
-def races_with_the_clock(tree: ast.Module) -> Iterator[ast.expr]:
+def races_with_the_clock(nodes: list[ast.AST]) -> Iterator[ast.expr]:
     """Comparisons of what has passed on a clock with less than what only a fault takes."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Lt | ast.LtE):
             most = number(node.comparators[-1])
-            if "time.monotonic() - " in ast.unparse(node) and most is not None and most < LEAST_LIMIT_SECONDS:
+            if most is not None and most < LEAST_LIMIT_SECONDS and "time.monotonic() - " in ast.unparse(node):
                 yield node
 
 
 @pytest.mark.parametrize("file", files(), ids=lambda path: str(path.relative_to(ROOT / "tests")))
 def test_no_limit_is_met_by_a_machine_that_is_only_slow(file: Path) -> None:
-    tree = ast.parse(file.read_text())
-    found = [*short_limits(tree), *races_with_the_clock(tree)]
+    nodes = calls_and_questions(file)
+    found = [*short_limits(nodes), *races_with_the_clock(nodes)]
     told = [f"line {each.lineno}: {ast.unparse(each)}" for each in found]
     assert told == [] or str(file.relative_to(ROOT)) in ON_A_CLOCK_OF_THEIR_OWN
 
@@ -81,7 +94,7 @@ def test_a_test_is_given_up_so_late_that_only_one_which_hangs_is() -> None:
     marks = [
         float(ast.literal_eval(node.args[0]))
         for file in files()
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in calls_and_questions(file)
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.timeout"
     ]
     assert min([settings.getfloat("tool:pytest", "timeout"), *marks]) >= LEAST_TEST_SECONDS
@@ -106,9 +119,9 @@ LONG = """
 
 
 def test_each_kind_of_short_limit_is_found_and_no_other() -> None:
-    found = [[*short_limits(tree), *races_with_the_clock(tree)] for tree in map(parsed, (SHORT, LONG))]
+    found = [[*short_limits(nodes), *races_with_the_clock(nodes)] for nodes in map(parsed, (SHORT, LONG))]
     assert [len(each) for each in found] == [len(SHORT.split("\n")) - 2, 0]
 
 
-def parsed(text: str) -> ast.Module:
-    return ast.parse(textwrap.dedent(text))
+def parsed(text: str) -> list[ast.AST]:
+    return those_of(ast.parse(textwrap.dedent(text)))

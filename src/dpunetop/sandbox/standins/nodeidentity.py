@@ -48,6 +48,8 @@ POD_NETWORKS = "k8s.ovn.org/pod-networks"
 CONNECTION_STATUS = "k8s.ovn.org/dpu.connection-status"
 POD_KEYS = frozenset({POD_NETWORKS, CONNECTION_STATUS, "k8s.ovn.org/dpu.connection-details"})
 """podadmission.go, interconnectPodAnnotations."""
+_POLL_SECONDS = 0.02
+"""How soon the server's thread sees that it is to end."""
 DPU_ACCOUNT = "ovnkube-node-dpu"
 
 
@@ -75,7 +77,7 @@ class NodeIdentity:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Handler(self, *args))
         context = server_context(self._authority.serving(("localhost",), ("127.0.0.1",)))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="ovnkube-identity")
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), name="ovnkube-identity")
 
     def __enter__(self) -> Self:
         self._thread.start()
