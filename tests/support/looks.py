@@ -8,7 +8,7 @@ from typing import Any, cast
 from dpunetop.app.commands import explain, status
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import TenantKubeconfigs
-from dpunetop.app.commands.look import Look, Looker
+from dpunetop.app.commands.inspection import Inspection, Inspector
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.objects import MANAGER
@@ -21,31 +21,31 @@ NO_TENANT = TenantKubeconfigs(None, {})
 GIVEN = TenantKubeconfigs("tenant.yaml", {})
 
 
-def looker(world: World, *, tenant: bool = True) -> Looker:
-    """What looks, with or without a kubeconfig of the tenant; where the operator is nobody tells it."""
+def inspector_of(world: World, *, tenant: bool = True) -> Inspector:
+    """What inspects the clusters, with or without a kubeconfig of the tenant; where the operator is nobody tells it."""
     clients = {INFRA: world.infra, **({TENANT: world.tenant} if tenant else {})}
-    return Looker(cast(Any, clients), world.clock, None)
+    return Inspector(cast(Any, clients), world.clock, None)
 
 
-def see(world: World, *, tenant: bool = True) -> Look:
+def see(world: World, *, tenant: bool = True) -> Inspection:
     """One look at all of it."""
-    return looker(world, tenant=tenant).look()
+    return inspector_of(world, tenant=tenant).inspect()
 
 
 def status_of(world: World, *, tenant: bool = True, form: Format = Format.TABLE) -> tuple[str, Exit]:
     """What `status` prints, and its exit code."""
-    look, stream = see(world, tenant=tenant), io.StringIO()
-    status.show(Output(stream, form, False, False), look, world.clock.now())
-    return stream.getvalue(), status.exit_of(look)
+    inspection, stream = see(world, tenant=tenant), io.StringIO()
+    status.show(Output(stream, form, False, False), inspection, world.clock.now())
+    return stream.getvalue(), status.exit_of(inspection)
 
 
 def explained(world: World, node: str, *, tenant: bool = True) -> tuple[str, Exit]:
     """What `explain` prints, and its exit code."""
-    looks, stream = looker(world, tenant=tenant), io.StringIO()
-    look = looks.look()
-    stories = explain.tell(looks, look, node, GIVEN if tenant else NO_TENANT)
-    explain.show(Output(stream, Format.TABLE, False, False), look, node, stories, world.clock.now())
-    return stream.getvalue(), explain.verdict(look, stories)
+    inspector, stream = inspector_of(world, tenant=tenant), io.StringIO()
+    inspection = inspector.inspect()
+    stories = explain.tell(inspector, inspection, node, GIVEN if tenant else NO_TENANT)
+    explain.show(Output(stream, Format.TABLE, False, False), inspection, node, stories, world.clock.now())
+    return stream.getvalue(), explain.verdict(inspection, stories)
 
 
 def say(world: World, *conditions: Obj) -> None:

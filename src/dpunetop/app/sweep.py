@@ -10,7 +10,17 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import named, quoted
 from dpunetop.base.stop import Stop
 from dpunetop.domain import names
-from dpunetop.domain.sweep import INFRA_NAMES, TENANT, TENANT_NAMES, Act, Found, Look, SweepChoice, SweptTenant, look
+from dpunetop.domain.sweep import (
+    INFRA_NAMES,
+    TENANT,
+    TENANT_NAMES,
+    Act,
+    Found,
+    SweepChoice,
+    SweepPlan,
+    SweptTenant,
+    plan_sweep,
+)
 from dpunetop.kube.errors import ApiError, Conflict, NotFound
 from dpunetop.kube.keys import (
     CUSTOMRESOURCEDEFINITIONS,
@@ -102,10 +112,10 @@ class Sweeper:
             return self._rehearse(found)
         return self._summary(self._sweep(found))
 
-    def _sweep(self, found: Found) -> Look:
+    def _sweep(self, found: Found) -> SweepPlan:
         until = self._clock.monotonic() + PATIENCE_SECONDS
         while True:
-            decided = look(found, self._choice)
+            decided = plan_sweep(found, self._choice)
             # The objects that identify the owner of the tenant's objects may be gone at the next read.
             self._choice = replace(self._choice, owners=self._choice.owners | decided.swept)
             acts = [act for act in decided.acts if uid_of(act.step.live) not in self._refused]
@@ -149,7 +159,7 @@ class Sweeper:
         door.merge_patch(*where, {**step.patch, "metadata": metadata}, _MANAGER)
 
     def _rehearse(self, found: Found) -> int:
-        decided = look(found, self._choice)
+        decided = plan_sweep(found, self._choice)
         for act in decided.acts:
             self._say(f"would {act}", "\n")
         for words in (*decided.later, *decided.kept):
@@ -160,7 +170,7 @@ class Sweeper:
         )
         return LEFT_EXIT if decided.kept else DONE_EXIT
 
-    def _summary(self, last: Look) -> int:
+    def _summary(self, last: SweepPlan) -> int:
         undone = [f"{act} was not done" for act in last.acts if uid_of(act.step.live) not in self._refused]
         left = (*undone, *last.later, *last.kept)
         for words in left:
@@ -170,7 +180,7 @@ class Sweeper:
         self._say(f"swept: {self._removed} writes, {rest}{self._aside(last)}", "\n")
         return LEFT_EXIT if many else DONE_EXIT
 
-    def _aside(self, decided: Look) -> str:
+    def _aside(self, decided: SweepPlan) -> str:
         """What was not read or is unknown, and what to do about it."""
         texts = []
         if decided.strangers:

@@ -121,11 +121,11 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The result of one look."""
+class SweepPlan:
+    """What one pass of the sweep is to do, and what it leaves."""
 
     acts: tuple[Act, ...] = ()
-    """In this order; none depends on another of the same look."""
+    """In this order; none depends on another of the same plan."""
     later: tuple[str, ...] = ()
     """Objects that are removed after these, or are terminating."""
     kept: tuple[str, ...] = ()
@@ -135,9 +135,9 @@ class Look:
     swept: frozenset[str] = frozenset()
     """Known owner labels of DpuClusterConfigs that are gone."""
 
-    def __add__(self, other: Look) -> Look:
+    def __add__(self, other: SweepPlan) -> SweepPlan:
         """Both, in this order."""
-        return Look(
+        return SweepPlan(
             (*self.acts, *other.acts),
             (*self.later, *other.later),
             (*self.kept, *other.kept),
@@ -155,7 +155,7 @@ class _Owners:
         return owner_of(obj) in self.gone
 
 
-def look(found: Found, choice: SweepChoice) -> Look:
+def plan_sweep(found: Found, choice: SweepChoice) -> SweepPlan:
     """Decide what is removed now, what later, and what is left to people.
 
     Guarantees: a DPU's budget goes before all else; what is in the tenant goes before the rest of infra; a host that is
@@ -169,15 +169,15 @@ def look(found: Found, choice: SweepChoice) -> Look:
     parts = [_named_so(each, found, owners) for each in INFRA_NAMES if each not in _HANDLED]
     wanted = frozenset(at(each, "spec", "poolName") for each in living(found, choice))
     parts += [_of_pools(each, found, owners, wanted) for each in (names.MACHINECONFIGS, names.MACHINECONFIGPOOLS)]
-    all_but_last = first + _after_tenant(first, reduce(Look.__add__, parts))
-    return all_but_last + _configs(found, choice, all_but_last) + Look(swept=owners.gone)
+    all_but_last = first + _after_tenant(first, reduce(SweepPlan.__add__, parts))
+    return all_but_last + _configs(found, choice, all_but_last) + SweepPlan(swept=owners.gone)
 
 
-def _after_tenant(first: Look, rest: Look) -> Look:
+def _after_tenant(first: SweepPlan, rest: SweepPlan) -> SweepPlan:
     """Objects left in infra show the next sweep whose the tenant's objects are, so they stay until those are gone."""
     if not first.later and not any(act.step.cluster == TENANT for act in first.acts):
         return rest
-    return Look(later=(*(f"{act}: goes after that" for act in rest.acts), *rest.later), kept=rest.kept)
+    return SweepPlan(later=(*(f"{act}: goes after that" for act in rest.acts), *rest.later), kept=rest.kept)
 
 
 _HANDLED = {names.PODDISRUPTIONBUDGETS, names.MACHINECONFIGS, names.MACHINECONFIGPOOLS}
@@ -208,7 +208,7 @@ def _owners(found: Found, choice: SweepChoice) -> _Owners:
     return _Owners(alive, frozenset(known) - alive - {""})
 
 
-def _named_so(resource: Resource, found: Found, owners: _Owners) -> Look:
+def _named_so(resource: Resource, found: Found, owners: _Owners) -> SweepPlan:
     """Removal of one kind in infra; all DpuClusterConfigs share the ServiceAccount of the blockers."""
     ours = (obj for kind, obj in found.ours if kind == resource and owners.has_gone(obj))
     is_wanted = bool(owners.living)
@@ -230,17 +230,17 @@ def _cut_off(resource: Resource, obj: Obj, found: Found) -> str:
     return f", which cuts off {_some(hosts)}" if hosts else ""
 
 
-def _deleted(cluster: str, resource: Resource, gone: Iterable[Obj], note: Callable[[Obj], str]) -> Look:
+def _deleted(cluster: str, resource: Resource, gone: Iterable[Obj], note: Callable[[Obj], str]) -> SweepPlan:
     acts, later = [], []
     for obj in sorted(gone, key=lambda each: (namespace_of(each), name_of(each))):
         if is_terminating(obj):
             later.append(f"{shown(resource, obj)} is deleted, and something holds it: look at its finalizers")
         else:
             acts.append(Act(Delete(cluster, resource, obj), note(obj)))
-    return Look(tuple(acts), tuple(later))
+    return SweepPlan(tuple(acts), tuple(later))
 
 
-def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozenset[object]) -> Look:
+def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozenset[object]) -> SweepPlan:
     """Pools or MachineConfigs: never one that nodes run or that selects nodes, nor one that a living config names."""
     selectors = {name_of(pool): (pool.get("spec") or {}).get("nodeSelector") or {} for pool in found.pools}
     gone, kept = [], []
@@ -256,7 +256,7 @@ def _of_pools(resource: Resource, found: Found, owners: _Owners, wanted: frozens
         kept.append(
             f"{shown(resource, obj)} stays: {len(staying)} nodes are in pool {named(pool)}. Take them out: {hints}"
         )
-    return _deleted(INFRA, resource, gone, _nothing) + Look(kept=tuple(kept))
+    return _deleted(INFRA, resource, gone, _nothing) + SweepPlan(kept=tuple(kept))
 
 
 def _pool_of(machine_config: str) -> str:
@@ -267,7 +267,7 @@ def _pool_of(machine_config: str) -> str:
     return machine_config[len(before) : -len(after)]
 
 
-def _in_tenant(tenant: SweptTenant, owners: _Owners) -> Look:
+def _in_tenant(tenant: SweptTenant, owners: _Owners) -> SweepPlan:
     everything = [*tenant.ours, *((names.NODEMAINTENANCES, each) for each in tenant.maintenances)]
     strangers = frozenset(owner_of(obj) for _, obj in everything) - owners.gone - owners.living - {""}
     held = {str(at(each, "spec", "nodeName")): owner_of(each) for each in tenant.maintenances}
@@ -277,50 +277,52 @@ def _in_tenant(tenant: SweptTenant, owners: _Owners) -> Look:
     parts += [_host(host, owners, is_alone) for name, host in sorted(hosts.items()) if name not in held]
     parts += [_held(host, owners) for name, host in sorted(hosts.items()) if held.get(name) not in (None, *owners.gone)]
     parts += [_accounts(each, tenant, owners) for each in TENANT_NAMES]
-    return reduce(Look.__add__, parts, Look(strangers=strangers))
+    return reduce(SweepPlan.__add__, parts, SweepPlan(strangers=strangers))
 
 
-def _accounts(resource: Resource, tenant: SweptTenant, owners: _Owners) -> Look:
+def _accounts(resource: Resource, tenant: SweptTenant, owners: _Owners) -> SweepPlan:
     ours = (obj for kind, obj in tenant.ours if kind == resource and owners.has_gone(obj))
     return _deleted(TENANT, resource, (obj for obj in ours if TENANT_NAMES[resource](name_of(obj))), _nothing)
 
 
-def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> Look:
+def _maintenance(obj: Obj, hosts: Mapping[str, HostNode]) -> SweepPlan:
     """The node maintenance operator uncordons the host once this is deleted, so the Node says before whether it stays
     cordoned."""
     read, what = maintenance(obj, owner_of(obj)), shown(names.NODEMAINTENANCES, obj)
     if not read.ours:
-        return Look()
+        return SweepPlan()
     if read.terminating:
-        return Look(later=(f"{what} is deleted, and waits for the node maintenance operator",))
+        return SweepPlan(later=(f"{what} is deleted, and waits for the node maintenance operator",))
     host = hosts.get(read.host)
     if host is None or not host.cordoned or host.mark:
-        return Look((Act(Delete(TENANT, names.NODEMAINTENANCES, obj, Fence.VERSION), ""),))
+        return SweepPlan((Act(Delete(TENANT, names.NODEMAINTENANCES, obj, Fence.VERSION), ""),))
     host_ref = _host_ref(host, owner_of(obj))
     mark = mark_host(host_ref, host, True) if was_cordoned(read, host) else leave_host(host_ref, host)
-    return Look((Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",))
+    return SweepPlan(
+        (Act(mark, ": it is to come out cordoned, because no DPU serves it"),), (f"{what} goes after that",)
+    )
 
 
-def _held(host: HostNode, owners: _Owners) -> Look:
+def _held(host: HostNode, owners: _Owners) -> SweepPlan:
     """A host in another writer's maintenance."""
     if host.left_by not in owners.gone and not _has_outage(host, owners):
-        return Look()
+        return SweepPlan()
     what = f"{shown(NODES, host.live)} has marks of ours, and is in a maintenance that another writer made"
-    return Look(kept=(f"{what}: sweep again when that is gone",))
+    return SweepPlan(kept=(f"{what}: sweep again when that is gone",))
 
 
 def _has_outage(host: HostNode, owners: _Owners) -> bool:
     return host.unplanned is not None and host.unplanned.owner in owners.gone
 
 
-def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
+def _host(host: HostNode, owners: _Owners, is_alone: bool) -> SweepPlan:
     """Marks of drains and outages on a host that is in no maintenance. A mark names no owner: it is ours where the host
     says that we left it, or where no other DpuClusterConfig exists."""
     was_left = host.left_by in owners.gone
     is_ours = is_alone or was_left
     if host.mark is not None and is_ours and (host.mark or not host.cordoned):
         end = "stays cordoned" if host.mark else "stays schedulable"
-        return Look((Act(restore_host(_host_ref(host, ""), host), f": it {end}, and the mark goes"),))
+        return SweepPlan((Act(restore_host(_host_ref(host, ""), host), f": it {end}, and the mark goes"),))
     marks = [
         annotation
         for annotation, ours in (
@@ -330,36 +332,36 @@ def _host(host: HostNode, owners: _Owners, is_alone: bool) -> Look:
         )
         if ours
     ]
-    return _marked(host, marks) if marks else Look()
+    return _marked(host, marks) if marks else SweepPlan()
 
 
-def _marked(host: HostNode, marks: list[str]) -> Look:
+def _marked(host: HostNode, marks: list[str]) -> SweepPlan:
     """The marks are removed where the host is in use; a cordon is never removed here."""
     if not host.cordoned:
         gone = {"metadata": {"annotations": dict.fromkeys(marks)}}
-        return Look((Act(Patch(TENANT, NODES, host.live, gone), ": it is in use, and our marks go"),))
+        return SweepPlan((Act(Patch(TENANT, NODES, host.live, gone), ": it is in use, and our marks go"),))
     name = named(name_of(host.live))
     unmark = f"kubectl annotate node {name} {' '.join(f'{mark}-' for mark in marks)}"
     what = f"{shown(NODES, host.live)} is cordoned, and no DPU serves it"
-    return Look(kept=(f"{what}. Once it has a network: kubectl uncordon {name}; {unmark}",))
+    return SweepPlan(kept=(f"{what}. Once it has a network: kubectl uncordon {name}; {unmark}",))
 
 
-def _configs(found: Found, choice: SweepChoice, before: Look) -> Look:
+def _configs(found: Found, choice: SweepChoice, before: SweepPlan) -> SweepPlan:
     """Terminating DpuClusterConfigs with our finalizer."""
     held = (each for each in found.configs if is_terminating(each) and names.FINALIZER in _finalizers(each))
-    return reduce(Look.__add__, (_config(each, choice, before) for each in held), Look())
+    return reduce(SweepPlan.__add__, (_config(each, choice, before) for each in held), SweepPlan())
 
 
-def _config(config: Obj, choice: SweepChoice, before: Look) -> Look:
+def _config(config: Obj, choice: SweepChoice, before: SweepPlan) -> SweepPlan:
     what = shown(names.DPUCLUSTERCONFIGS, config)
     if choice.ending is Ending.KEEP:
         how = "install the operator again, which leads its hosts out first; or add --terminating, which cuts them off"
-        return Look(kept=(f"{what} is deleted, and has our finalizer: {how}",))
+        return SweepPlan(kept=(f"{what} is deleted, and has our finalizer: {how}",))
     if before.acts or before.later:
-        return Look(later=(f"the finalizer of {what} goes after that",))
+        return SweepPlan(later=(f"the finalizer of {what} goes after that",))
     others = [each for each in _finalizers(config) if each != names.FINALIZER]
     patch = Patch(INFRA, names.DPUCLUSTERCONFIGS, config, {"metadata": {"finalizers": others}})
-    return Look((Act(patch, ": our finalizer goes"),))
+    return SweepPlan((Act(patch, ": our finalizer goes"),))
 
 
 def _finalizers(config: Obj) -> list[str]:

@@ -55,12 +55,12 @@ class Executed(Flag):
         return BEHIND_SECONDS if Executed.BEHIND in self else None
 
 
-Look = Callable[[str, Resource, str, str, int], Obj | Absence]
+CacheLookup = Callable[[str, Resource, str, str, int], Obj | Absence]
 """Arguments: cluster, resource, namespace, name, version; see `Cluster.look`."""
 
 
 def no_look(*_: object) -> Absence:
-    """The `Look` of a process without caches."""
+    """The `CacheLookup` of a process without caches."""
     return Absence.UNCERTAIN
 
 
@@ -80,7 +80,7 @@ class Executor:
         gate: WriteGate,
         recorder: EventRecorder,
         clock: Clock,
-        look: Look = no_look,
+        look: CacheLookup = no_look,
         kept: Kept = lambda _cluster, _resource, answer: answer,
     ) -> None:
         """`look` asks the caches of a cluster for an object, see `Cluster.look`; `kept` transforms a response as its

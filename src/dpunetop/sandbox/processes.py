@@ -63,7 +63,13 @@ def _signal_until(pid: int, number: signal.Signals, states: frozenset[str]) -> N
 
 
 def _thread_states(pid: int) -> frozenset[str]:
-    return frozenset(filter(None, map(_thread_state, Path(f"/proc/{pid}/task").glob("*/stat"))))
+    """None of a process that has been reaped meanwhile, by whichever thread waits for it."""
+    folder = Path(f"/proc/{pid}/task")
+    try:
+        threads = os.listdir(folder)
+    except (FileNotFoundError, ProcessLookupError):
+        return frozenset()
+    return frozenset(filter(None, (_thread_state(folder / thread / "stat") for thread in threads)))
 
 
 def _thread_state(stat: Path) -> str:

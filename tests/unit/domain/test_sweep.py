@@ -1,4 +1,4 @@
-"""What a sweep takes away, what it leaves, and in which order: clusters in, one look out."""
+"""What a sweep takes away, what it leaves, and in which order: clusters in, one plan out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from dpunetop.domain import names
 from dpunetop.domain.credential.account import ACCOUNTS
 from dpunetop.domain.names import owner_hash
 from dpunetop.domain.ovnkube.copies import SOURCES
-from dpunetop.domain.sweep import INFRA_NAMES, TENANT_NAMES, Ending, Found, Look, SweepChoice, SweptTenant, look
+from dpunetop.domain.sweep import (
+    INFRA_NAMES,
+    TENANT_NAMES,
+    Ending,
+    Found,
+    SweepChoice,
+    SweepPlan,
+    SweptTenant,
+    plan_sweep,
+)
 from dpunetop.kube.keys import (
     CLUSTERROLEBINDINGS,
     CONFIGMAPS,
@@ -83,7 +92,7 @@ def found(
     return Found(INFRA_UID, configs, tuple(left), pools, nodes, tenant)
 
 
-def gone(said: Look) -> list[str]:
+def gone(said: SweepPlan) -> list[str]:
     """Kinds of what is deleted, in order."""
     return [act.step.resource.kind for act in said.acts if isinstance(act.step, Delete)]
 
@@ -92,14 +101,14 @@ def gone(said: Look) -> list[str]:
 
 
 def test_all_that_is_left_goes_and_the_budget_goes_first() -> None:
-    said = look(found(*everything()), SweepChoice())
+    said = plan_sweep(found(*everything()), SweepChoice())
     assert gone(said) == [each.kind for each in INFRA_NAMES]
     assert gone(said)[0] == "PodDisruptionBudget"
     assert (said.later, said.kept, said.swept) == ((), (), frozenset({GONE}))
 
 
 def test_what_belongs_to_a_living_config_stays() -> None:
-    assert look(found(*everything(LIVING), configs=(config(),)), FINISH).acts == ()
+    assert plan_sweep(found(*everything(LIVING), configs=(config(),)), FINISH).acts == ()
 
 
 CALLED_BY_OTHERS = (names.MACHINECONFIGPOOLS, names.DPUNODES)
@@ -108,7 +117,7 @@ CALLED_BY_OTHERS = (names.MACHINECONFIGPOOLS, names.DPUNODES)
 
 @pytest.mark.parametrize("resource", [each for each in INFRA_NAMES if each not in CALLED_BY_OTHERS], ids=str)
 def test_a_name_that_is_not_ours_protects_what_has_our_label(resource: Resource) -> None:
-    assert look(found(ours(resource, "somebodys")), SweepChoice()).acts == ()
+    assert plan_sweep(found(ours(resource, "somebodys")), SweepChoice()).acts == ()
 
 
 def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() -> None:
@@ -118,25 +127,25 @@ def test_every_copy_and_every_account_that_we_make_has_a_name_that_is_swept() ->
 
 def test_the_account_of_all_blockers_stays_while_any_config_lives() -> None:
     account = ours(SERVICEACCOUNTS, names.DRAIN_BLOCKER)
-    assert look(found(account, configs=(config(),)), SweepChoice()).acts == ()
-    assert gone(look(found(account), SweepChoice())) == ["ServiceAccount"]
+    assert plan_sweep(found(account, configs=(config(),)), SweepChoice()).acts == ()
+    assert gone(plan_sweep(found(account), SweepChoice())) == ["ServiceAccount"]
 
 
 def test_hosts_that_lose_their_network_are_named() -> None:
     left = (budget("d1", **{names.SERVES_ANNOTATION: "w1"}), ours(DAEMONSETS, names.OVNKUBE_NODE))
-    texts = [str(act) for act in look(found(*left), SweepChoice()).acts]
+    texts = [str(act) for act in plan_sweep(found(*left), SweepChoice()).acts]
     assert texts[1] == f"delete DaemonSet {SYSTEM}/ovnkube-node, which cuts off w1"
 
 
 def test_what_is_deleted_and_held_by_something_is_waited_for() -> None:
     resource, obj = budget()
-    said = look(found((resource, terminating(obj))), SweepChoice())
+    said = plan_sweep(found((resource, terminating(obj))), SweepChoice())
     assert said.acts == ()
     assert "look at its finalizers" in said.later[0]
 
 
 def test_a_pool_stays_while_a_node_is_in_it_with_the_command_that_takes_it_out() -> None:
-    said = look(found(pool(), machine_config(), nodes=(node("d1"),)), SweepChoice())
+    said = plan_sweep(found(pool(), machine_config(), nodes=(node("d1"),)), SweepChoice())
     assert said.acts == ()
     assert len(said.kept) == 2
     assert all("kubectl label node d1 node-role.kubernetes.io/dpu-worker-" in words for words in said.kept)
@@ -144,17 +153,17 @@ def test_a_pool_stays_while_a_node_is_in_it_with_the_command_that_takes_it_out()
 
 def test_a_pool_stays_while_a_node_runs_its_configuration() -> None:
     runs = node("d1", {}, **{names.CURRENT_CONFIG_ANNOTATION: "rendered-dpu-0a1b"})
-    assert look(found(pool(), machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
+    assert plan_sweep(found(pool(), machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
 
 
 def test_a_machine_config_whose_pool_is_gone_stays_while_a_node_runs_it() -> None:
     runs = node("d1", {}, **{names.DESIRED_CONFIG_ANNOTATION: "rendered-dpu-0a1b"})
-    assert look(found(machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
-    assert gone(look(found(machine_config()), SweepChoice())) == ["MachineConfig"]
+    assert plan_sweep(found(machine_config(), nodes=(runs,)), SweepChoice()).acts == ()
+    assert gone(plan_sweep(found(machine_config()), SweepChoice())) == ["MachineConfig"]
 
 
 def test_a_pool_that_a_living_config_names_stays() -> None:
-    said = look(found(pool(), machine_config(), configs=(config(),)), SweepChoice())
+    said = plan_sweep(found(pool(), machine_config(), configs=(config(),)), SweepChoice())
     assert (said.acts, said.kept) == ((), ())
 
 
@@ -162,7 +171,7 @@ def test_a_pool_that_a_living_config_names_stays() -> None:
 
 
 def test_a_config_that_is_deleted_keeps_what_it_has_and_both_ways_out_are_named() -> None:
-    said = look(found(*everything(LIVING), configs=(terminating(config()),)), SweepChoice())
+    said = plan_sweep(found(*everything(LIVING), configs=(terminating(config()),)), SweepChoice())
     assert said.acts == ()
     assert "install the operator again" in said.kept[0]
     assert "--terminating" in said.kept[0]
@@ -171,27 +180,27 @@ def test_a_config_that_is_deleted_keeps_what_it_has_and_both_ways_out_are_named(
 def test_a_config_that_is_deleted_loses_our_finalizer_when_all_else_is_gone() -> None:
     ending = terminating(config())
     ending["metadata"]["finalizers"] = ["somebody.else/first", names.FINALIZER]
-    first = look(found(*everything(LIVING), configs=(ending,)), FINISH)
+    first = plan_sweep(found(*everything(LIVING), configs=(ending,)), FINISH)
     assert all(isinstance(act.step, Delete) for act in first.acts)
     assert first.later == ("the finalizer of DpuClusterConfig dpu-one/sample goes after that",)
-    (last,) = look(found(configs=(ending,)), FINISH).acts
+    (last,) = plan_sweep(found(configs=(ending,)), FINISH).acts
     assert isinstance(last.step, Patch)
     assert last.step.patch == {"metadata": {"finalizers": ["somebody.else/first"]}}
 
 
 def test_our_finalizer_stays_while_something_is_still_going() -> None:
     resource, obj = budget("d1", LIVING)
-    said = look(found((resource, terminating(obj)), configs=(terminating(config()),)), FINISH)
+    said = plan_sweep(found((resource, terminating(obj)), configs=(terminating(config()),)), FINISH)
     assert said.acts == ()
     assert said.later[-1] == "the finalizer of DpuClusterConfig dpu-one/sample goes after that"
 
 
 def test_no_finalizer_of_a_config_that_is_not_deleted_goes() -> None:
-    assert look(found(configs=(config(),)), FINISH) == Look()
+    assert plan_sweep(found(configs=(config(),)), FINISH) == SweepPlan()
 
 
 def test_what_keeps_a_pool_does_not_keep_the_finalizer() -> None:
-    said = look(found(pool(LIVING), configs=(terminating(config()),), nodes=(node("d1"),)), FINISH)
+    said = plan_sweep(found(pool(LIVING), configs=(terminating(config()),), nodes=(node("d1"),)), FINISH)
     assert [act.step.resource for act in said.acts] == [names.DPUCLUSTERCONFIGS]
     assert said.kept
 
@@ -217,10 +226,10 @@ def in_tenant(*left: Ours, upkeeps: tuple[Obj, ...] = (), hosts: tuple[Obj, ...]
     return found(budget(), tenant=SweptTenant(tuple(left), upkeeps, hosts))
 
 
-def said_of_tenant(*left: Ours, upkeeps: tuple[Obj, ...] = (), hosts: tuple[Obj, ...] = ()) -> Look:
+def said_of_tenant(*left: Ours, upkeeps: tuple[Obj, ...] = (), hosts: tuple[Obj, ...] = ()) -> SweepPlan:
     """Without the budget that makes the owner known."""
-    said = look(in_tenant(*left, upkeeps=upkeeps, hosts=hosts), SweepChoice())
-    return Look(said.acts[1:], said.later, said.kept, said.strangers)
+    said = plan_sweep(in_tenant(*left, upkeeps=upkeeps, hosts=hosts), SweepChoice())
+    return SweepPlan(said.acts[1:], said.later, said.kept, said.strangers)
 
 
 BEFORE, LEFT, OUTAGE = names.CORDONED_BEFORE_ANNOTATION, names.LEFT_BY_ANNOTATION, names.UNPLANNED_ANNOTATION
@@ -279,8 +288,8 @@ def test_a_mark_that_may_be_of_another_cluster_stays(mark: str) -> None:
 
 @pytest.mark.parametrize("mark", ["yes", "no"])
 def test_a_mark_that_may_be_of_a_config_that_lives_stays(mark: str) -> None:
-    said = look(found(configs=(config(),), tenant=SweptTenant((), (), (host({BEFORE: mark}),))), SweepChoice())
-    assert said == Look()
+    said = plan_sweep(found(configs=(config(),), tenant=SweptTenant((), (), (host({BEFORE: mark}),))), SweepChoice())
+    assert said == SweepPlan()
 
 
 @pytest.mark.parametrize("owner", ["", STRANGER])
@@ -335,10 +344,10 @@ def test_marks_of_another_cluster_stay(notes: dict[str, str]) -> None:
 
 def test_the_rest_of_infra_shows_whose_the_tenants_objects_are_and_goes_after_them() -> None:
     tenant = SweptTenant((), (upkeep(),), ())
-    said = look(found(*everything(), tenant=tenant), SweepChoice())
+    said = plan_sweep(found(*everything(), tenant=tenant), SweepChoice())
     assert gone(said) == ["PodDisruptionBudget", "NodeMaintenance"]
     assert len(said.later) == len(INFRA_NAMES) - 1
-    ended = look(found(*everything(), tenant=SweptTenant((), (), ())), SweepChoice())
+    ended = plan_sweep(found(*everything(), tenant=SweptTenant((), (), ())), SweepChoice())
     assert gone(ended) == [each.kind for each in INFRA_NAMES]
 
 
@@ -353,14 +362,14 @@ def test_what_is_of_an_owner_that_infra_does_not_know_stays_until_a_person_says_
     said = said_of_tenant(account, upkeeps=(upkeep(STRANGER),))
     assert (said.acts, said.strangers) == ((), frozenset({STRANGER}))
     tenant = SweptTenant((account,), (upkeep(STRANGER),), ())
-    told = look(found(tenant=tenant), SweepChoice(owners=frozenset({STRANGER})))
+    told = plan_sweep(found(tenant=tenant), SweepChoice(owners=frozenset({STRANGER})))
     assert gone(told) == ["NodeMaintenance", "ServiceAccount"]
 
 
 def test_an_owner_that_lives_is_not_swept_whatever_a_person_says() -> None:
     tenant = SweptTenant((ours(SERVICEACCOUNTS, names.DPU_ACCOUNT, LIVING),), (upkeep(LIVING),), ())
-    said = look(found(configs=(config(),), tenant=tenant), SweepChoice(owners=frozenset({LIVING})))
-    assert said == Look()
+    said = plan_sweep(found(configs=(config(),), tenant=tenant), SweepChoice(owners=frozenset({LIVING})))
+    assert said == SweepPlan()
 
 
 def test_a_hosts_name_that_a_shell_would_obey_is_quoted() -> None:

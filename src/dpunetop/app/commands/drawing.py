@@ -8,8 +8,8 @@ from typing import Any
 
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
 from dpunetop.app.commands.clients import ClosedGate
+from dpunetop.app.commands.inspection import no_client, one_look, pairs_of
 from dpunetop.app.commands.installed import installation_of, installed_settings
-from dpunetop.app.commands.look import no_client, one_look, pairs_of
 from dpunetop.app.commands.paper import DryRunClusters, Written
 from dpunetop.base.clock import Clock
 from dpunetop.controllers.copies import TenantObjects

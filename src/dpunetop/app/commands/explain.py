@@ -13,10 +13,10 @@ from dpunetop.app.commands.blocking import MOST_PODS, LeftPod, seen_pods
 from dpunetop.app.commands.exits import Exit, worst
 from dpunetop.app.commands.flags import CommandParser, TenantKubeconfigs
 from dpunetop.app.commands.happened import Events, Subject, last_events
+from dpunetop.app.commands.inspection import ConfigInspection, HostInspection, Inspection, Inspector
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.layout import Tone
 from dpunetop.app.commands.lease import OperatorSeen
-from dpunetop.app.commands.look import ConfigLook, HostLook, Look, Looker
 from dpunetop.app.commands.output import Output
 from dpunetop.app.commands.rows import WRONG_PHASES, Row, rows_of
 from dpunetop.app.commands.saying import (
@@ -28,7 +28,7 @@ from dpunetop.app.commands.saying import (
     written_document,
     written_words,
 )
-from dpunetop.app.commands.status import looker, ready_condition
+from dpunetop.app.commands.status import inspector_of, ready_condition
 from dpunetop.app.commands.waysout import Case, WayOut, ways_out
 from dpunetop.base.quoting import cut, named
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
@@ -49,8 +49,8 @@ _MOST_WORDS = 1000
 class Explanation:
     """Everything that is printed of one DPU."""
 
-    config: ConfigLook
-    host: HostLook
+    config: ConfigInspection
+    host: HostInspection
     status: DpuNodeStatus
     pods: tuple[LeftPod, ...]
     unseen: tuple[str, ...]
@@ -95,35 +95,35 @@ def parser() -> CommandParser:
 
 
 def _explain(invocation: Invocation) -> Exit:
-    looks, node = looker(invocation), str(invocation.given.node)
-    look = looks.look(lambda config: invocation.flags.namespace in ("", config.namespace))
-    explanations = tell(looks, look, node, invocation.flags.tenants)
+    inspector, node = inspector_of(invocation), str(invocation.given.node)
+    inspection = inspector.inspect(lambda config: invocation.flags.namespace in ("", config.namespace))
+    explanations = tell(inspector, inspection, node, invocation.flags.tenants)
     if invocation.out.format.is_document:
         invocation.out.document([as_document(each) for each in explanations])
     else:
-        show(invocation.out, look, node, explanations, invocation.clock.now())
-    return verdict(look, explanations)
+        show(invocation.out, inspection, node, explanations, invocation.clock.now())
+    return verdict(inspection, explanations)
 
 
-def verdict(look: Look, explanations: Sequence[Explanation]) -> Exit:
+def verdict(inspection: Inspection, explanations: Sequence[Explanation]) -> Exit:
     """The exit code: a name that nobody has is a wrong one only if everything was looked at."""
     if not explanations:
-        return Exit.UNSEEN if any(each.blind for each in look.configs) else Exit.USAGE
+        return Exit.UNSEEN if any(each.blind for each in inspection.configs) else Exit.USAGE
     return worst(*map(exit_of, explanations))
 
 
-def tell(looks: Looker, look: Look, node: str, tenants: TenantKubeconfigs) -> list[Explanation]:
+def tell(inspector: Inspector, inspection: Inspection, node: str, tenants: TenantKubeconfigs) -> list[Explanation]:
     """The stories of the DPU of that name, or of all DPUs of the host of that name."""
-    wanted = (row for row in rows_of(look) if node in (row.host.slot.host, *row.names))
-    return [_explanation(looks, row, tenants) for row in wanted]
+    wanted = (row for row in rows_of(inspection) if node in (row.host.slot.host, *row.names))
+    return [_explanation(inspector, row, tenants) for row in wanted]
 
 
-def _explanation(looks: Looker, row: Row, tenants: TenantKubeconfigs) -> Explanation:
+def _explanation(inspector: Inspector, row: Row, tenants: TenantKubeconfigs) -> Explanation:
     config, host, status = row.config, row.host, row.dpu
     cluster, unseen = config.config.tenant_cluster, [config.unseen] if config.unseen else []
     pods: tuple[LeftPod, ...] = ()
     if status.host and status.phase in _ASKS_FOR_PODS and not config.unseen:
-        pods, why = seen_pods(looks.reader, cluster, status.host)
+        pods, why = seen_pods(inspector.reader, cluster, status.host)
         unseen += [why] if why else []
     view = None if host.decided is None else host.decided.snapshot.view
     path = tenants.of(config.config.namespace, config.config.name)
@@ -135,7 +135,7 @@ def _explanation(looks: Looker, row: Row, tenants: TenantKubeconfigs) -> Explana
         pods=pods,
         unseen=tuple(unseen),
         ways=ways_out(case),
-        events=last_events(looks.reader, list(_subjects(row))),
+        events=last_events(inspector.reader, list(_subjects(row))),
         tenant_kubeconfig=case.tenant_kubeconfig,
         operator=row.operator,
     )
@@ -160,34 +160,34 @@ def exit_of(explanation: Explanation) -> Exit:
     return worst(Exit.WRONG if is_wrong else Exit.GOOD, Exit.UNSEEN if is_unseen else Exit.GOOD)
 
 
-def show(out: Output, look: Look, node: str, explanations: Sequence[Explanation], now: datetime) -> None:
+def show(out: Output, inspection: Inspection, node: str, explanations: Sequence[Explanation], now: datetime) -> None:
     """Print the stories; if there is none, the names that exist."""
     for explanation in explanations:
-        for text, tone in _lines(look, explanation, now):
+        for text, tone in _lines(inspection, explanation, now):
             out.line(text, tone)
         out.line()
     if not explanations:
-        out.line(_nobody(look, node), Tone.BAD)
-        for text in _mistakes_with(look, node):
+        out.line(_nobody(inspection, node), Tone.BAD)
+        for text in _mistakes_with(inspection, node):
             out.line(text, Tone.BAD)
-        for config in (each for each in look.configs if each.trouble):
+        for config in (each for each in inspection.configs if each.trouble):
             out.line(f"{config.config.namespace}/{config.config.name}: {config.trouble}", Tone.BAD)
-        for config in (each for each in look.configs if each.blind):
+        for config in (each for each in inspection.configs if each.blind):
             out.line(f"{config.config.namespace}/{config.config.name} was not looked at: {config.blind}", Tone.WARN)
             for text in remembered_words(config):
                 out.line(f"{config.config.namespace}/{config.config.name}: {text}", Tone.WARN)
-    out.line(look.operator.words, Tone.PLAIN if look.operator.is_alive else Tone.WARN)
+    out.line(inspection.operator.words, Tone.PLAIN if inspection.operator.is_alive else Tone.WARN)
 
 
-def _nobody(look: Look, node: str) -> str:
-    if any(each.blind for each in look.configs):
+def _nobody(inspection: Inspection, node: str) -> str:
+    if any(each.blind for each in inspection.configs):
         return f"whether a DPU or a host is called {named(node)} is not known; of those that were looked at none is"
-    return f"no DPU and no host is called {named(node)}; there are {_known(look)}"
+    return f"no DPU and no host is called {named(node)}; there are {_known(inspection)}"
 
 
-def _mistakes_with(look: Look, node: str) -> Iterable[str]:
+def _mistakes_with(inspection: Inspection, node: str) -> Iterable[str]:
     """The mistakes in annotations that name this DPU or host, which does not exist."""
-    for roster in (config.roster for config in look.configs if config.roster is not None):
+    for roster in (config.roster for config in inspection.configs if config.roster is not None):
         who = f"{roster.config.namespace}/{roster.config.name}"
         found = (each for each in roster.mistakes if _is_about(each.message, node))
         yield from (f"{who}: {each.reason}: {_cut(each.message)}" for each in found)
@@ -202,13 +202,13 @@ def _is_about(mistake: str, node: str) -> bool:
 _SIMILAR = re.compile(r"\(did you mean [^()]*\)")
 
 
-def _known(look: Look) -> str:
-    hosts = (host for config in look.configs for host in config.hosts)
+def _known(inspection: Inspection) -> str:
+    hosts = (host for config in inspection.configs for host in config.hosts)
     names = sorted({name for host in hosts for each in host.statuses for name in (each.dpu, each.host) if name})
     return cut(", ".join(map(named, names)), _MOST_WORDS) if names else "none"
 
 
-def _lines(look: Look, explanation: Explanation, now: datetime) -> Iterable[tuple[str, Tone]]:
+def _lines(inspection: Inspection, explanation: Explanation, now: datetime) -> Iterable[tuple[str, Tone]]:
     status, tone = explanation.status, Tone.BAD if explanation.status.phase in WRONG_PHASES else Tone.PLAIN
     host = f"host {named(status.host)}" if status.host else "no host"
     yield f"DPU {named(status.dpu)}, {host}, DpuClusterConfig {_who(explanation)}", Tone.PLAIN
@@ -217,7 +217,7 @@ def _lines(look: Look, explanation: Explanation, now: datetime) -> Iterable[tupl
     yield from _waits(explanation)
     yield from (_condition_line(each) for each in status.conditions)
     yield from _drain_lines(explanation)
-    yield from _written_lines(look, explanation, now)
+    yield from _written_lines(inspection, explanation, now)
     yield from _mistake_lines(explanation)
     yield from ((f"  not looked at: {_cut(each)}", Tone.WARN) for each in explanation.unseen)
     yield from _operator_lines(explanation)
@@ -264,12 +264,12 @@ def _drain_lines(explanation: Explanation) -> Iterable[tuple[str, Tone]]:
     yield f"  drain:     {', '.join(spelled)}", Tone.PLAIN
 
 
-def _written_lines(look: Look, explanation: Explanation, now: datetime) -> Iterable[tuple[str, Tone]]:
+def _written_lines(inspection: Inspection, explanation: Explanation, now: datetime) -> Iterable[tuple[str, Tone]]:
     """The operator's record in the DpuNode, and where this look differs."""
     words = written_words(explanation.config, explanation.status, now)
     if words:
         yield f"  operator:  {_cut(words)}", Tone.PLAIN
-    if against := contradiction(look, explanation.config, explanation.status, now):
+    if against := contradiction(inspection, explanation.config, explanation.status, now):
         yield f"  but:       {against}", Tone.WARN
     if explanation.written is not None and explanation.written.drain is not None:
         yield f"  last drain: {drain_words(explanation.written.drain)}", drain_tone(explanation.written.drain)

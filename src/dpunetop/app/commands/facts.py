@@ -87,63 +87,63 @@ class TenantLook:
     """See `Facts.configs`."""
 
 
-def look_at_infra(looker: FactGatherer, namespace: str, account: str) -> InfraLook:
+def look_at_infra(gatherer: FactGatherer, namespace: str, account: str) -> InfraLook:
     """Look at infra. `namespace` is the operator's, `account` its ServiceAccount's name there.
 
     Raises: ApiError if infra does not answer.
     """
-    looker.meet()
-    configs = _infra_kinds(looker)
-    _operator(looker, namespace)
+    gatherer.meet()
+    configs = _infra_kinds(gatherer)
+    _operator(gatherer, namespace)
     homes = sorted({namespace_of(config) for config in configs})
     for home in homes:
-        _served_namespace(looker, home, _secrets(configs, home))
-    given = _infra_grants(_home_of(looker, namespace, account), account, configs)
-    looker.ask_rights((each.user, right) for each in given for right in each.rights)
-    if looker.serves(cluster.SCC):
-        looker.ask_rights(cluster.constraints_rights(namespace, homes))
+        _served_namespace(gatherer, home, _secrets(configs, home))
+    given = _infra_grants(_home_of(gatherer, namespace, account), account, configs)
+    gatherer.ask_rights((each.user, right) for each in given for right in each.rights)
+    if gatherer.serves(cluster.SCC):
+        gatherer.ask_rights(cluster.constraints_rights(namespace, homes))
     for selection in own_pods(namespace, homes):
-        looker.list(selection)
-    _rehearse_pods(looker, namespace, homes)
-    return InfraLook(looker.seen(), given, configs)
+        gatherer.list(selection)
+    _rehearse_pods(gatherer, namespace, homes)
+    return InfraLook(gatherer.seen(), given, configs)
 
 
-def _infra_kinds(looker: FactGatherer) -> tuple[Obj, ...]:
-    looker.serves(cluster.SCC)
-    looker.serves(PODDISRUPTIONBUDGETS)
-    looker.serves(MACHINECONFIGS)
+def _infra_kinds(gatherer: FactGatherer) -> tuple[Obj, ...]:
+    gatherer.serves(cluster.SCC)
+    gatherer.serves(PODDISRUPTIONBUDGETS)
+    gatherer.serves(MACHINECONFIGS)
     for kind in _OUR_KINDS:
-        looker.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(kind))
-    looker.list(Selection(NODES))
-    looker.get(NAMESPACES, "", KUBE_SYSTEM)
-    looker.get(DAEMONSETS, OVN_KUBERNETES_NAMESPACE, OVNKUBE_NODE)
-    if looker.serves(MACHINECONFIGPOOLS):
-        looker.list(Selection(MACHINECONFIGPOOLS))
-    if looker.serves(NETWORKS):
-        looker.get(NETWORKS, "", CLUSTER_NETWORK)
-    return looker.list(Selection(DPUCLUSTERCONFIGS)) if looker.serves(DPUCLUSTERCONFIGS) else ()
+        gatherer.get(CUSTOMRESOURCEDEFINITIONS, "", crd_name(kind))
+    gatherer.list(Selection(NODES))
+    gatherer.get(NAMESPACES, "", KUBE_SYSTEM)
+    gatherer.get(DAEMONSETS, OVN_KUBERNETES_NAMESPACE, OVNKUBE_NODE)
+    if gatherer.serves(MACHINECONFIGPOOLS):
+        gatherer.list(Selection(MACHINECONFIGPOOLS))
+    if gatherer.serves(NETWORKS):
+        gatherer.get(NETWORKS, "", CLUSTER_NETWORK)
+    return gatherer.list(Selection(DPUCLUSTERCONFIGS)) if gatherer.serves(DPUCLUSTERCONFIGS) else ()
 
 
-def _operator(looker: FactGatherer, namespace: str) -> None:
-    looker.get(NAMESPACES, "", namespace)
-    deployment = looker.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
+def _operator(gatherer: FactGatherer, namespace: str) -> None:
+    gatherer.get(NAMESPACES, "", namespace)
+    deployment = gatherer.get(DEPLOYMENTS, namespace, cluster.OPERATOR_DEPLOYMENT)
     if serving := credentials.serving_secret(deployment):
-        looker.get(SECRETS, namespace, serving)
-    looker.get(LEASES, namespace, OPERATOR_LEASE)
-    looker.list(Selection(PODDISRUPTIONBUDGETS, namespace))
+        gatherer.get(SECRETS, namespace, serving)
+    gatherer.get(LEASES, namespace, OPERATOR_LEASE)
+    gatherer.list(Selection(PODDISRUPTIONBUDGETS, namespace))
 
 
-def _served_namespace(looker: FactGatherer, home: str, secrets: Iterable[str]) -> None:
-    looker.get(NAMESPACES, "", home)
+def _served_namespace(gatherer: FactGatherer, home: str, secrets: Iterable[str]) -> None:
+    gatherer.get(NAMESPACES, "", home)
     for name in secrets:
-        looker.get(SECRETS, home, name)
-    held = looker.get(SECRETS, home, TENANT_CREDENTIAL)
+        gatherer.get(SECRETS, home, name)
+    held = gatherer.get(SECRETS, home, TENANT_CREDENTIAL)
     if held is not None and not annotation(held, EXPIRES_AT_ANNOTATION):
-        looker.get(SECRETS, home, TENANT_KUBECONFIG)  # the pods mount this Secret
-    looker.get(SECRETS, home, OVN_CERT)
+        gatherer.get(SECRETS, home, TENANT_KUBECONFIG)  # the pods mount this Secret
+    gatherer.get(SECRETS, home, OVN_CERT)
     for name in (ENV_OVERRIDES, OVNKUBE_NODE_ENTRIES, OVN_CA):
-        looker.get(CONFIGMAPS, home, name)
-    looker.get(DAEMONSETS, home, OVNKUBE_NODE)
+        gatherer.get(CONFIGMAPS, home, name)
+    gatherer.get(DAEMONSETS, home, OVNKUBE_NODE)
 
 
 def _secrets(configs: Iterable[Obj], home: str) -> list[str]:
@@ -151,10 +151,10 @@ def _secrets(configs: Iterable[Obj], home: str) -> list[str]:
     return sorted(name for name in found if isinstance(name, str) and name)
 
 
-def _home_of(looker: FactGatherer, namespace: str, account: str) -> str:
+def _home_of(gatherer: FactGatherer, namespace: str, account: str) -> str:
     """The namespace of the operator's ServiceAccount: the operator's own, unless it runs by hand elsewhere."""
     homes = dict.fromkeys((namespace, _SHIPPED_NAMESPACE))
-    return next((home for home in homes if looker.get(SERVICEACCOUNTS, home, account) is not None), namespace)
+    return next((home for home in homes if gatherer.get(SERVICEACCOUNTS, home, account) is not None), namespace)
 
 
 def _infra_grants(namespace: str, account: str, configs: Iterable[Obj]) -> tuple[Grants, ...]:
@@ -174,65 +174,65 @@ def _namespace_mend(home: str, secret: str) -> str:
     return f"{copy}; {edit}; kubectl apply -k {home}"
 
 
-def _rehearse_pods(looker: FactGatherer, namespace: str, homes: Iterable[str]) -> None:
-    blockers = rehearsals.blocker_spec(namespace, looker.serves(cluster.SCC))
-    _rehearse_pod(looker, cluster.blocker_rehearsal(namespace), DRAIN_BLOCKER, blockers)
+def _rehearse_pods(gatherer: FactGatherer, namespace: str, homes: Iterable[str]) -> None:
+    blockers = rehearsals.blocker_spec(namespace, gatherer.serves(cluster.SCC))
+    _rehearse_pod(gatherer, cluster.blocker_rehearsal(namespace), DRAIN_BLOCKER, blockers)
     for home in homes:
-        live = looker.get(DAEMONSETS, home, OVNKUBE_NODE)
+        live = gatherer.get(DAEMONSETS, home, OVNKUBE_NODE)
         spec = rehearsals.ovnkube_spec(live)
-        _rehearse_pod(looker, cluster.pod_rehearsal(home), OVNKUBE_SERVICE_ACCOUNT, spec)
+        _rehearse_pod(gatherer, cluster.pod_rehearsal(home), OVNKUBE_SERVICE_ACCOUNT, spec)
 
 
-def _rehearse_pod(looker: FactGatherer, place: Place, account: str, spec: Mapping[str, Any]) -> None:
+def _rehearse_pod(gatherer: FactGatherer, place: Place, account: str, spec: Mapping[str, Any]) -> None:
     """Rehearse with the real pod's ServiceAccount, or with the namespace's default before it exists."""
     names = (account, "default")
-    found = next((name for name in names if looker.get(SERVICEACCOUNTS, place.namespace, name) is not None), None)
+    found = next((name for name in names if gatherer.get(SERVICEACCOUNTS, place.namespace, name) is not None), None)
     if found is None:
         why = f"namespace {place.namespace} has no ServiceAccount that a dry run could use"
         mend = f"kubectl get serviceaccounts --namespace {place.namespace}: its controller makes one named default"
-        looker.not_rehearsed(place, Unseen(why, mend))
+        gatherer.not_rehearsed(place, Unseen(why, mend))
     else:
-        looker.rehearse(place, rehearsals.pod(place, found, spec))
+        gatherer.rehearse(place, rehearsals.pod(place, found, spec))
 
 
 # --- tenants ---
 
 
-def look_at_tenant(looker: FactGatherer, namespace: str) -> ClusterFacts:
+def look_at_tenant(gatherer: FactGatherer, namespace: str) -> ClusterFacts:
     """Look at a tenant. `namespace` is that of its OVN-Kubernetes.
 
     Raises: ApiError if it does not answer.
     """
-    looker.meet()
-    looker.get(NAMESPACES, "", KUBE_SYSTEM)
-    hosts = looker.list(Selection(NODES))
-    if looker.serves(CLUSTERVERSIONS):
-        looker.get(CLUSTERVERSIONS, "", CLUSTERVERSION)
+    gatherer.meet()
+    gatherer.get(NAMESPACES, "", KUBE_SYSTEM)
+    hosts = gatherer.list(Selection(NODES))
+    if gatherer.serves(CLUSTERVERSIONS):
+        gatherer.get(CLUSTERVERSIONS, "", CLUSTERVERSION)
     for name in (OVNKUBE_NODE, OVNKUBE_NODE_DPU_HOST):
-        looker.get(DAEMONSETS, namespace, name)
-    looker.get(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE)
+        gatherer.get(DAEMONSETS, namespace, name)
+    gatherer.get(DEPLOYMENTS, namespace, OVNKUBE_CONTROL_PLANE)
     for name in (OVNKUBE_CONFIG, OVN_CONFIG, OVNKUBE_SCRIPT_LIB):
-        looker.get(CONFIGMAPS, namespace, name)
-    looker.list(tenants.masters(namespace))
-    _maintenances(looker, hosts)
-    looker.ask_rights((each.user, right) for each in tenant_grants(namespace) for right in each.rights)
+        gatherer.get(CONFIGMAPS, namespace, name)
+    gatherer.list(tenants.masters(namespace))
+    _maintenances(gatherer, hosts)
+    gatherer.ask_rights((each.user, right) for each in tenant_grants(namespace) for right in each.rights)
     for role in _pod_roles(namespace):
         place = role_place(role)
-        looker.get(place.resource, place.namespace, place.name)
-    return looker.seen()
+        gatherer.get(place.resource, place.namespace, place.name)
+    return gatherer.seen()
 
 
-def _maintenances(looker: FactGatherer, hosts: Sequence[Obj]) -> None:
-    if not looker.serves(NODEMAINTENANCES):
+def _maintenances(gatherer: FactGatherer, hosts: Sequence[Obj]) -> None:
+    if not gatherer.serves(NODEMAINTENANCES):
         return
-    under_way = {at(each, "spec", "nodeName") for each in looker.list(Selection(NODEMAINTENANCES))}
+    under_way = {at(each, "spec", "nodeName") for each in gatherer.list(Selection(NODEMAINTENANCES))}
     place = tenants.maintenance_rehearsal()
     body = rehearsals.maintenance(place, hosts, under_way)
     if body is None:
         why = "the tenant has no host that is not in maintenance, to try it with"
-        looker.not_rehearsed(place, Unseen(why, "kubectl --kubeconfig TENANT get nodes,nodemaintenances"))
+        gatherer.not_rehearsed(place, Unseen(why, "kubectl --kubeconfig TENANT get nodes,nodemaintenances"))
     else:
-        looker.rehearse(place, body)
+        gatherer.rehearse(place, body)
 
 
 def tenant_grants(namespace: str) -> tuple[Grants, ...]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dpunetop.app.commands.blocking import LeftPod
+from dpunetop.app.commands.inspection import ConfigInspection, HostInspection, Inspection
 from dpunetop.app.commands.layout import Tone
 from dpunetop.app.commands.lease import OperatorSeen
-from dpunetop.app.commands.look import ConfigLook, HostLook, Look
 from dpunetop.app.commands.saying import agreed_since, written_words
 from dpunetop.base.quoting import named, printable
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
@@ -34,8 +34,8 @@ SPARE_REASON = "HostServedByOther"
 class Row:
     """One DPU, and what was looked at with it."""
 
-    config: ConfigLook
-    host: HostLook
+    config: ConfigInspection
+    host: HostInspection
     dpu: DpuNodeStatus
     operator: OperatorSeen
 
@@ -81,11 +81,11 @@ class Row:
         return _since_of(self.host, self.dpu) or agreed_since(self.config, self.dpu)
 
 
-def rows_of(look: Look) -> list[Row]:
+def rows_of(inspection: Inspection) -> list[Row]:
     """All DPUs, the worst first."""
     order = list(Phase)
-    hosts = [(config, host) for config in look.configs for host in config.hosts]
-    found = [Row(config, host, each, look.operator) for config, host in hosts for each in host.statuses]
+    hosts = [(config, host) for config in inspection.configs for host in config.hosts]
+    found = [Row(config, host, each, inspection.operator) for config, host in hosts for each in host.statuses]
     return sorted(found, key=lambda row: (order.index(row.phase), not row.dpu.lacks_network, *row.names))
 
 
@@ -125,7 +125,7 @@ def refusal_words(row: Row) -> str:
     return f"refused: {pod.words}{more}; {step}; kubectl dpu explain {named(row.dpu.dpu)}"
 
 
-def _since_of(host: HostLook, each: DpuNodeStatus) -> int:
+def _since_of(host: HostInspection, each: DpuNodeStatus) -> int:
     """Since when the host has no network, else since when its drain is wanted, in seconds of the epoch; 0: neither."""
     outage = None if host.decided is None else host.decided.outage
     if outage is not None and outage.dpu == each.dpu and each.has_network == "False":

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
+from dpunetop.app.commands.inspection import ConfigInspection, Inspection
 from dpunetop.app.commands.layout import Tone
-from dpunetop.app.commands.look import ConfigLook, Look
 from dpunetop.base.quoting import named
 from dpunetop.domain.dpunode.objects import STEP_FIELDS
 from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep
@@ -36,13 +36,13 @@ def since_words(since: int, now: datetime) -> str:
     return f", since {spelled_time(since)} ({spelled_age(now.timestamp() - since)})" if since else ""
 
 
-def agreed_since(config: ConfigLook, judged: DpuNodeStatus) -> int:
+def agreed_since(config: ConfigInspection, judged: DpuNodeStatus) -> int:
     """Since when the DPU is in its phase, if the operator's record agrees; 0: unknown."""
     written = config.written.get(judged.dpu)
     return 0 if written is None or written.contradicts(judged) or written.phase != str(judged.phase) else written.since
 
 
-def written_words(config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> str:
+def written_words(config: ConfigInspection, judged: DpuNodeStatus, now: datetime) -> str:
     """What the operator wrote of the DPU; empty: nothing, and nobody expects it."""
     written = config.written.get(judged.dpu)
     if written is not None:
@@ -56,7 +56,7 @@ def written_words(config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> s
 _MOST_REMEMBERED = 20
 
 
-def remembered_words(config: ConfigLook) -> Iterable[str]:
+def remembered_words(config: ConfigInspection) -> Iterable[str]:
     """A line for each of the first DPUs of a DpuClusterConfig that was not looked at: what the operator wrote of it."""
     for dpu, written in sorted(config.written.items())[:_MOST_REMEMBERED]:
         since = f", since {spelled_time(written.since)}" if written.since else ""
@@ -65,35 +65,35 @@ def remembered_words(config: ConfigLook) -> Iterable[str]:
         yield f"and of {len(config.written) - _MOST_REMEMBERED} more DPUs; kubectl get dpunodes -A"
 
 
-def contradictions(look: Look, now: datetime) -> Iterable[str]:
+def contradictions(inspection: Inspection, now: datetime) -> Iterable[str]:
     """A line for each DPU whose record differs from this look, and which of both to believe."""
-    for config in look.configs:
+    for config in inspection.configs:
         for judged in (each for host in config.hosts for each in host.statuses):
-            words = contradiction(look, config, judged, now)
+            words = contradiction(inspection, config, judged, now)
             if words:
                 yield f"DPU {named(judged.dpu)}: {words}"
 
 
-def contradiction(look: Look, config: ConfigLook, judged: DpuNodeStatus, now: datetime) -> str:
+def contradiction(inspection: Inspection, config: ConfigInspection, judged: DpuNodeStatus, now: datetime) -> str:
     """How the operator's record contradicts this look; empty: it does not."""
     written = config.written.get(judged.dpu)
     if written is None or not written.contradicts(judged):
         return ""
     wrote = f"{_placed(written.phase, written.host)} ({written.reason}){since_words(written.since, now)}"
     says = _placed(str(judged.phase), judged.host)
-    return f"the operator wrote {wrote}, and this look says {says}: {_whom(look, config)}"
+    return f"the operator wrote {wrote}, and this look says {says}: {_whom(inspection, config)}"
 
 
 def _placed(phase: str, host: str) -> str:
     return f"{phase} for host {named(host)}" if host else phase
 
 
-def _whom(look: Look, config: ConfigLook) -> str:
+def _whom(inspection: Inspection, config: ConfigInspection) -> str:
     if config.unseen:
         return "the tenant was not looked at, so believe the operator if it is at work"
-    if look.operator.is_alive:
+    if inspection.operator.is_alive:
         return "it is at work, and either sees more than one look can or is about to write; look again"
-    if look.operator.is_alive is None:
+    if inspection.operator.is_alive is None:
         return "look again in a minute: if that is still so, what it wrote is old, and no operator is at work"
     return "what it wrote is old, since no operator is at work"
 

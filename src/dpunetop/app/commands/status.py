@@ -8,9 +8,9 @@ from typing import Any
 
 from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import CommandParser
+from dpunetop.app.commands.inspection import Clients, ConfigInspection, Inspection, Inspector
 from dpunetop.app.commands.invocation import Invocation, invoke
 from dpunetop.app.commands.layout import Cell, Column, Table, Tone
-from dpunetop.app.commands.look import Clients, ConfigLook, Look, Looker
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.app.commands.rows import MOST_WORDS, TONES, Row, rows_of, why
 from dpunetop.app.commands.saying import (
@@ -64,15 +64,15 @@ def parser() -> CommandParser:
     return CommandParser("status", SUMMARY, _EPILOG)
 
 
-def take_look(invocation: Invocation) -> Look:
+def inspect(invocation: Invocation) -> Inspection:
     """One look with the shared flags."""
-    return looker(invocation).look(lambda config: invocation.flags.namespace in ("", config.namespace))
+    return inspector_of(invocation).inspect(lambda config: invocation.flags.namespace in ("", config.namespace))
 
 
-def looker(invocation: Invocation) -> Looker:
-    """A `Looker` with a client for each tenant whose kubeconfig was given."""
+def inspector_of(invocation: Invocation) -> Inspector:
+    """A `Inspector` with a client for each tenant whose kubeconfig was given."""
     infra = invocation.infra()
-    return Looker(_clients(invocation, infra), invocation.clock, invocation.flags.operator_namespace)
+    return Inspector(_clients(invocation, infra), invocation.clock, invocation.flags.operator_namespace)
 
 
 def _clients(invocation: Invocation, infra: Client) -> Clients:
@@ -95,27 +95,27 @@ def _configs(infra: Client) -> list[tuple[str, str]]:
 
 
 def _status(invocation: Invocation) -> Exit:
-    look = take_look(invocation)
+    inspection = inspect(invocation)
     if invocation.out.format.is_document:
-        invocation.out.document(as_document(look, invocation.clock.now()))
+        invocation.out.document(as_document(inspection, invocation.clock.now()))
     else:
-        show(invocation.out, look, invocation.clock.now())
-    return exit_of(look)
+        show(invocation.out, inspection, invocation.clock.now())
+    return exit_of(inspection)
 
 
-def exit_of(look: Look) -> Exit:
+def exit_of(inspection: Inspection) -> Exit:
     """The exit code of the look."""
-    configs = look.configs
-    is_own_wrong = any(each.verdict is Verdict.FAIL for each in look.own)
-    if is_own_wrong or any(map(_is_wrong, configs)) or any(row.is_wrong for row in rows_of(look)):
+    configs = inspection.configs
+    is_own_wrong = any(each.verdict is Verdict.FAIL for each in inspection.own)
+    if is_own_wrong or any(map(_is_wrong, configs)) or any(row.is_wrong for row in rows_of(inspection)):
         return Exit.WRONG
-    is_unseen = look.operator.is_unread or any(each.unseen or each.blind or each.unread for each in configs)
+    is_unseen = inspection.operator.is_unread or any(each.unseen or each.blind or each.unread for each in configs)
     is_unseen |= any((ready_condition(each.config) or {}).get("status") == "Unknown" for each in configs)
-    is_unseen |= any(row.dpu.phase is Phase.UNKNOWN or row.host.unseen_pods for row in rows_of(look))
+    is_unseen |= any(row.dpu.phase is Phase.UNKNOWN or row.host.unseen_pods for row in rows_of(inspection))
     return Exit.UNSEEN if is_unseen else Exit.GOOD
 
 
-def _is_wrong(look: ConfigLook) -> bool:
+def _is_wrong(look: ConfigInspection) -> bool:
     is_refused = bool(look.trouble) and look.config.kubeconfig_secret is not None
     has_mistakes = look.roster is not None and bool(look.roster.mistakes or look.roster.problems)
     is_told = any(said["status"] != "True" for said in _told(look.config))  # else it is a warning
@@ -125,23 +125,23 @@ def _is_wrong(look: ConfigLook) -> bool:
     return is_refused or has_mistakes or is_told or is_cut_off
 
 
-def show(out: Output, look: Look, now: datetime) -> None:
+def show(out: Output, inspection: Inspection, now: datetime) -> None:
     """Print the table and the lines below it."""
-    rows = rows_of(look)
+    rows = rows_of(inspection)
     if rows:
         out.table(Table(_COLUMNS, tuple(_row(each, now) for each in rows)))
         out.line()
-    if rows or not any(each.blind for each in look.configs):
+    if rows or not any(each.blind for each in inspection.configs):
         out.line(*_network_words([each.dpu for each in rows]))
-    for config in look.configs:
+    for config in inspection.configs:
         for text, tone in _config_words(config):
             out.line(text, tone)
-    for text in contradictions(look, now):
+    for text in contradictions(inspection, now):
         out.line(text, Tone.WARN)
-    if not look.configs:
+    if not inspection.configs:
         out.line("there is no DpuClusterConfig", Tone.WARN)
-    out.line(look.operator.words, Tone.PLAIN if look.operator.is_alive else Tone.WARN)
-    for each in look.own:
+    out.line(inspection.operator.words, Tone.PLAIN if inspection.operator.is_alive else Tone.WARN)
+    for each in inspection.own:
         if each.verdict in _OWN_TONES or out.format is Format.WIDE:
             out.line(_own_words(each), _OWN_TONES.get(each.verdict, Tone.PLAIN))
 
@@ -197,7 +197,7 @@ def _network_words(statuses: Iterable[DpuNodeStatus]) -> tuple[str, Tone]:
     return f"{words}; {len(without)} have none: {shown}", Tone.BAD
 
 
-def _config_words(look: ConfigLook) -> Iterable[tuple[str, Tone]]:
+def _config_words(look: ConfigInspection) -> Iterable[tuple[str, Tone]]:
     """The lines of one DpuClusterConfig, apart from its hosts."""
     who = f"{look.config.namespace}/{look.config.name}"
     if look.trouble:
@@ -265,22 +265,22 @@ def ready_condition(config: DpuClusterConfig) -> Mapping[str, Any] | None:
     return condition_of(config.live, READY)
 
 
-def as_document(look: Look, now: datetime) -> dict[str, Any]:
+def as_document(inspection: Inspection, now: datetime) -> dict[str, Any]:
     """The content of the table for programs."""
     return {
         "operator": {
-            "alive": look.operator.is_alive,
-            "namespace": look.operator.namespace,
-            "message": look.operator.words,
-            "own": [{"verdict": each.verdict.value, "message": _own_words(each)} for each in look.own],
+            "alive": inspection.operator.is_alive,
+            "namespace": inspection.operator.namespace,
+            "message": inspection.operator.words,
+            "own": [{"verdict": each.verdict.value, "message": _own_words(each)} for each in inspection.own],
         },
-        "configs": [_config_document(each) for each in look.configs],
-        "dpus": [_dpu_document(each) for each in rows_of(look)],
+        "configs": [_config_document(each) for each in inspection.configs],
+        "dpus": [_dpu_document(each) for each in rows_of(inspection)],
         "lookedAt": now.astimezone(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _config_document(look: ConfigLook) -> dict[str, Any]:
+def _config_document(look: ConfigInspection) -> dict[str, Any]:
     roster = look.roster
     said = (condition_of(look.config.live, type_) for type_ in CONDITIONS)
     return {

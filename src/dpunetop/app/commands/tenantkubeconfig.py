@@ -280,18 +280,18 @@ def lacking_rights(tenant: PreflightClient, namespace: str, clock: Clock) -> str
     """Try the new credential: which permissions of deploy/tenant-rights.yaml it lacks; empty: none."""
 
     def met() -> FactGatherer | None:
-        looker = FactGatherer(tenant, "tenant")
+        gatherer = FactGatherer(tenant, "tenant")
         with suppress(Unauthorized):  # the tenant may take a moment to know a new token
-            looker.meet()
-            return looker
+            gatherer.meet()
+            return gatherer
         return None
 
-    looker = _patiently(met, clock)
-    if looker is None:
+    gatherer = _patiently(met, clock)
+    if gatherer is None:
         return "is not accepted by the tenant"
     wanted = [right for given in tenant_grants(namespace) for right in given.rights]
-    looker.ask_rights(("", right) for right in wanted)
-    answers = looker.seen().rights
+    gatherer.ask_rights(("", right) for right in wanted)
+    answers = gatherer.seen().rights
     lacking = [right for right in wanted if answers["", right] is False]
     unknown = next((each for each in answers.values() if isinstance(each, Unseen)), None)
     if lacking:

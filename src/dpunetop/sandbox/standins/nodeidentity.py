@@ -77,7 +77,9 @@ class NodeIdentity:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Handler(self, *args))
         context = server_context(self._authority.serving(("localhost",), ("127.0.0.1",)))
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), name="ovnkube-identity")
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_SECONDS,), name="ovnkube-identity"
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -15,7 +15,7 @@ from dpunetop.domain import names
 from dpunetop.domain.dpunode.status import Phase
 from dpunetop.kube.errors import Forbidden
 from dpunetop.kube.keys import EVENTS, NODES, PODS
-from support.looks import explained, looker, say, serving
+from support.looks import explained, inspector_of, say, serving
 from support.objects import condition
 from support.scripteddrain import DPU, HOST, TENANT, World
 
@@ -75,7 +75,7 @@ def test_pods_that_may_not_be_listed_are_said_not_to_be_known() -> None:
 def test_what_no_drain_evicts_is_not_waited_for(pod: dict[str, Any]) -> None:
     world = World()
     world.tenant.put(PODS, pod)
-    assert left_pods(looker(world).reader, TENANT, HOST) == ()
+    assert left_pods(inspector_of(world).reader, TENANT, HOST) == ()
 
 
 def test_a_dpu_that_serves_is_well_and_there_is_nothing_to_type() -> None:
@@ -204,8 +204,8 @@ def test_terminal_sequences_in_foreign_text_are_not_executed() -> None:
 
 def test_each_phase_has_its_commands() -> None:
     world = serving()
-    found = looker(world)
-    (config,) = found.look().configs
+    found = inspector_of(world)
+    (config,) = found.inspect().configs
     status = config.hosts[0].statuses[0]
     for phase in Phase:
         case = waysout.Case(config.config, replace(status, phase=phase), None, ())
@@ -228,5 +228,5 @@ def test_a_budget_holds_the_pods_that_its_selector_picks(selector: dict[str, Any
     world.tenant.put(PODS, tenant_pod("web-0"))
     budget = {"metadata": {"name": "all", "namespace": "web"}, "spec": {"selector": selector}}
     world.tenant.put(names.PODDISRUPTIONBUDGETS, {**budget, "status": {"disruptionsAllowed": 0}})
-    (pod,) = left_pods(looker(world).reader, TENANT, HOST)
+    (pod,) = left_pods(inspector_of(world).reader, TENANT, HOST)
     assert bool(pod.budgets) is is_held

@@ -10,7 +10,7 @@ import pytest
 
 from dpunetop.app.commands import explain, status
 from dpunetop.app.commands.exits import Exit
-from dpunetop.app.commands.look import Looker
+from dpunetop.app.commands.inspection import Inspector
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.domain import names
 from dpunetop.domain.dpunode.status import Phase
@@ -18,7 +18,7 @@ from dpunetop.domain.reasons import meaning
 from dpunetop.kube.errors import ApiError, Forbidden, NotFound
 from dpunetop.kube.keys import LEASES
 from dpunetop.runtime.reading import NotEngaged
-from support.looks import GIVEN, explained, lead, looker, see, serving, status_of, write
+from support.looks import GIVEN, explained, inspector_of, lead, see, serving, status_of, write
 from support.scripteddrain import DPU, HOST, OPERATOR, World
 
 SINCE = "2025-12-30T00:00:00Z"
@@ -177,12 +177,12 @@ def test_a_drain_of_which_a_look_without_the_tenant_knows_little_is_told_in_the_
 
 
 def test_of_a_dpu_that_was_not_looked_at_it_is_told_what_the_operator_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Looker, scope: object) -> None:
+    def fail(self: Inspector, scope: object) -> None:
         raise NotEngaged("nobody is there")
 
     world = serving()
     write(world, **{**WELL, "phase": "Draining", "reason": "HostDraining"})
-    monkeypatch.setattr(Looker, "_snapshot", fail)
+    monkeypatch.setattr(Inspector, "_snapshot", fail)
     look = see(world)
     phases = [each.phase for config in look.configs for host in config.hosts for each in host.statuses]
     assert phases == [Phase.UNKNOWN]
@@ -242,10 +242,10 @@ def test_foreign_text_in_it_is_not_obeyed() -> None:
 
 def documents(world: World) -> list[dict[str, Any]]:
     """What both commands print for programs, of the one DPU."""
-    looks, now, streams = looker(world), world.clock.now(), (io.StringIO(), io.StringIO())
-    look = looks.look()
-    Output(streams[0], Format.JSON, False, False).document(status.as_document(look, now)["dpus"])
-    stories = explain.tell(looks, look, DPU, GIVEN)
+    inspector, now, streams = inspector_of(world), world.clock.now(), (io.StringIO(), io.StringIO())
+    inspection = inspector.inspect()
+    Output(streams[0], Format.JSON, False, False).document(status.as_document(inspection, now)["dpus"])
+    stories = explain.tell(inspector, inspection, DPU, GIVEN)
     Output(streams[1], Format.JSON, False, False).document([explain.as_document(each) for each in stories])
     return [json.loads(each.getvalue())[0] for each in streams]
 

@@ -14,7 +14,14 @@ from dpunetop.domain.clusterconfig.access import Access
 from dpunetop.domain.drain.model.calls import Task
 from dpunetop.domain.drain.model.facts import Budget, DpuNode, DpuView, HostRef
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, blocker, first_budget
-from dpunetop.domain.drain.protection.tasks import DesiredEntry, Leave, ReleaseBudget, Shut, Stay, TakeEntry
+from dpunetop.domain.drain.protection.tasks import (
+    DesiredEntry,
+    KeepPods,
+    ProtectDpu,
+    ReleaseBudget,
+    StopServing,
+    TakeEntry,
+)
 from dpunetop.domain.names import OWNER_LABEL, PODDISRUPTIONBUDGETS
 from dpunetop.kube.keys import DEPLOYMENTS, INFRA
 from dpunetop.kube.meta import Obj, labels_of
@@ -121,7 +128,7 @@ def _next(view: ProtectionView) -> tuple[Task | None, ProtectionPhase]:
     if not budget.serves:
         return _not_serving(view, budget)
     if budget.leaving and view.pairing == view.entries.host == budget.serves:
-        return Stay(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.CLOSING
+        return KeepPods(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.CLOSING
     if budget.leaving or view.pairing != budget.serves:
         return _way_back(view, budget)
     return _way_in(view, budget)
@@ -156,7 +163,7 @@ def _not_serving(view: ProtectionView, budget: Budget) -> tuple[Task | None, Pro
     host = _host_to_guard(view)
     if host is None:
         return None, ProtectionPhase.NOT_SERVING
-    return Shut(view.host_ref, view.dpu.name, host, budget), ProtectionPhase.CLOSING
+    return ProtectDpu(view.host_ref, view.dpu.name, host, budget), ProtectionPhase.CLOSING
 
 
 def _host_to_guard(view: ProtectionView) -> str | None:
@@ -202,7 +209,7 @@ def _way_back(view: ProtectionView, budget: Budget) -> tuple[Task | None, Protec
     going = [pod for pod in view.dpu.pods if pod.uid in budget.leaving]
     if going and all(pod.terminating for pod in going):
         return None, ProtectionPhase.LEAVING  # the kubelet ends them, and their deletion wakes us
-    return Leave(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.LEAVING
+    return StopServing(view.host_ref, view.dpu.name, view.entries.namespace), ProtectionPhase.LEAVING
 
 
 def _may_be_let_go(view: ProtectionView) -> bool:

@@ -54,7 +54,7 @@ _GOING = ("entry",)
 
 
 @dataclass(frozen=True, slots=True)
-class Shut:
+class ProtectDpu:
     """Close the budget of a DPU that is to serve, or is found serving, and record which host.
 
     Guarantees: the write carries the version that was seen, so no read is needed before.
@@ -76,7 +76,7 @@ class Shut:
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class KeepPods:
     """Keep the pods of a DPU whose entry exists again, or still exists.
 
     Guarantees: writes the ConfigMap first, so that a pending removal of the entry fails.
@@ -216,7 +216,7 @@ class TakeEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
+class StopServing:
     """After the entry is removed: record the pods that may have read it, wait for their end, then open the budget and
     clear its host."""
 

@@ -13,7 +13,7 @@ from dpunetop.domain.drain.model.facts import Author, HostRef
 from dpunetop.domain.drain.model.readers import budget
 from dpunetop.domain.drain.protection.blockers import BlockerSettings, BudgetState, Form, first_budget
 from dpunetop.domain.drain.protection.blockers import write_budget as budget_step
-from dpunetop.domain.drain.protection.tasks import HOST_CUT_OFF, HOST_LET_GO, Leave, ReleaseBudget, TakeEntry
+from dpunetop.domain.drain.protection.tasks import HOST_CUT_OFF, HOST_LET_GO, ReleaseBudget, StopServing, TakeEntry
 from dpunetop.domain.names import (
     DPUCLUSTERCONFIGS,
     DRAIN_ANNOTATION,
@@ -180,7 +180,7 @@ BUDGETS = {"none": without_budget, "of another": budget_of_another, "of another 
 TASKS: dict[str, Task] = {
     "ReleaseBudget": ReleaseBudget(REF, DPU, "ns", True),
     "TakeEntry": TakeEntry(REF, DPU, "ns", True),
-    "Leave": Leave(REF, DPU, "ns"),
+    "StopServing": StopServing(REF, DPU, "ns"),
 }
 
 
@@ -189,7 +189,7 @@ TASKS: dict[str, Task] = {
 def test_nothing_is_written_where_the_budget_is(task: Task, given: Given) -> None:
     clusters = Clusters()
     clusters.drain()
-    if isinstance(task, Leave):
+    if isinstance(task, StopServing):
         clusters.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}})
     given(clusters)
     assert clusters.run(task).result is Result.STALE
@@ -231,7 +231,7 @@ def test_an_entry_goes_if(given: Given, goes: bool) -> None:
 
 
 def test_pods_are_written_down_seen_to_go_and_then_the_budget_opens() -> None:
-    clusters, task = Clusters(), Leave(REF, DPU, "ns")
+    clusters, task = Clusters(), StopServing(REF, DPU, "ns")
     clusters.add_pod("going", **ENDS)
     assert clusters.run(task).result is Result.STALE  # the entry is there
     clusters.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}})
@@ -264,7 +264,7 @@ def test_a_pod_that_comes_while_the_last_ones_are_looked_for_holds_the_budget_cl
     clusters.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}})
     clusters.write(BudgetState(Form.CLOSED, HOST, None, leaving=(clusters.uid("a"),)))
     clusters.infra.remove(PODS, "ns", "a")
-    run = Run(Leave(REF, DPU, "ns"))
+    run = Run(StopServing(REF, DPU, "ns"))
     for _ in range(after):
         call = run.next()
         assert not isinstance(call, Done | Write)
@@ -280,7 +280,7 @@ def test_a_budget_that_the_drain_has_opened_is_left_to_the_drain() -> None:
     clusters = Clusters()
     clusters.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}})
     clusters.write(BudgetState(Form.OPEN, HOST, None, leaving=("u",)))
-    assert clusters.run(Leave(REF, DPU, "ns")).result is Result.STALE
+    assert clusters.run(StopServing(REF, DPU, "ns")).result is Result.STALE
     assert clusters.log == []
 
 
@@ -289,6 +289,6 @@ def test_without_the_config_map_the_pods_go_all_the_same() -> None:
     clusters.infra.remove(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
     clusters.infra.remove(PODS, "ns", "a")
     for _ in range(3):
-        assert clusters.run(Leave(REF, DPU, "ns")).result is Result.DONE
+        assert clusters.run(StopServing(REF, DPU, "ns")).result is Result.DONE
     assert clusters.log == ["Apply PodDisruptionBudget"] * 3
     assert clusters.state() == (True, "", ())

@@ -78,9 +78,13 @@ STEPS: dict[str, tuple[ProtectionView, str | None, ProtectionPhase]] = {
         None,
         ProtectionPhase.REMOVAL_PENDING,
     ),
-    "the entry is gone": (view(leaves(dpu()), **UNPAIRED, entries=NO_ENTRY), "Leave", ProtectionPhase.LEAVING),
+    "the entry is gone": (view(leaves(dpu()), **UNPAIRED, entries=NO_ENTRY), "StopServing", ProtectionPhase.LEAVING),
     "all of its pods are going": (view(leaves(GOING), **UNPAIRED, entries=NO_ENTRY), None, ProtectionPhase.LEAVING),
-    "one of its pods is not": (view(leaves(HALF), **UNPAIRED, entries=NO_ENTRY), "Leave", ProtectionPhase.LEAVING),
+    "one of its pods is not": (
+        view(leaves(HALF), **UNPAIRED, entries=NO_ENTRY),
+        "StopServing",
+        ProtectionPhase.LEAVING,
+    ),
     "out of reach": (view(**ENDING), "ReleaseBudget", ProtectionPhase.LEAVING),
     "out of reach, and serves nobody": (
         view(replace(dpu(), budget=replace(closed(), serves="")), **ENDING),

@@ -19,7 +19,7 @@ from dpunetop.domain.drain.protection.decision import (
     ProtectionView,
     decide_protection,
 )
-from dpunetop.domain.drain.protection.tasks import ChangeEntry, PutEntries, ReleaseBudget, Shut
+from dpunetop.domain.drain.protection.tasks import ChangeEntry, ProtectDpu, PutEntries, ReleaseBudget
 from dpunetop.domain.names import (
     DRAIN_ANNOTATION,
     IDLE_PODS_ANNOTATION,
@@ -210,7 +210,7 @@ def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_th
         stage.configured = False
         assert stage.work() == ["Deployment", "PodDisruptionBudget"]
         stage.configured = True
-    assert stage.work() == (["Deployment", "PodDisruptionBudget"] if begins == "at once" else ["Shut"])
+    assert stage.work() == (["Deployment", "PodDisruptionBudget"] if begins == "at once" else ["ProtectDpu"])
     read = stage.budget()
     assert read is not None
     assert (read.is_open, read.serves, stage.entry()) == (False, HOST, None)
@@ -247,7 +247,7 @@ def test_a_budget_that_was_written_since_it_was_seen_is_not_closed() -> None:
     run = stage.run()
     stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"labels": {"x": "y"}}})
     assert stage.finish(run).startswith("STALE")
-    assert stage.work() == ["Shut"]
+    assert stage.work() == ["ProtectDpu"]
 
 
 def test_a_dpu_that_is_found_serving_is_closed_whatever_else_is_true() -> None:
@@ -605,7 +605,7 @@ def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
     stage = leaving()
     stage.pairing = HOST
     stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
-    assert stage.work() == ["Stay"]
+    assert stage.work() == ["KeepPods"]
     assert stage.guarding() is ProtectionPhase.SERVING
 
 
@@ -621,7 +621,7 @@ def about_to_leave() -> tuple[Stage, Run]:
 def test_who_is_about_to_take_an_entry_away_fails_once_the_pair_is_to_stay() -> None:
     stage, late = about_to_leave()
     stage.pairing = HOST
-    assert stage.work() == ["Stay"]
+    assert stage.work() == ["KeepPods"]
     assert isinstance(stage.perform(late.next()), Conflict)
     read = stage.budget()
     assert read is not None
@@ -669,7 +669,7 @@ def test_a_dpu_that_is_paired_anew_leaves_its_old_host_first() -> None:
     for _ in range(4):
         stage.finish(stage.run())
     task = decide_protection(stage.view()).task
-    assert isinstance(task, Shut)
+    assert isinstance(task, ProtectDpu)
     assert task.host == "host-2"
 
 

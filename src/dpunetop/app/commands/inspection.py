@@ -65,7 +65,7 @@ _SOME_IMAGE = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class HostLook:
+class HostInspection:
     """One host, or a DPU without one: the operator's decision, and the statuses of its DPUs."""
 
     config: DpuClusterConfig
@@ -80,11 +80,11 @@ class HostLook:
 
 
 @dataclass(frozen=True, slots=True)
-class ConfigLook:
+class ConfigInspection:
     """One DpuClusterConfig."""
 
     config: DpuClusterConfig
-    hosts: tuple[HostLook, ...] = ()
+    hosts: tuple[HostInspection, ...] = ()
     roster: Roster | None = None
     trouble: str = ""
     """Why it has no pairs; empty: it may have some."""
@@ -99,11 +99,11 @@ class ConfigLook:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """The result of one look."""
+class Inspection:
+    """What one look at the clusters found."""
 
     operator: OperatorSeen
-    configs: tuple[ConfigLook, ...]
+    configs: tuple[ConfigInspection, ...]
     own: tuple[Diagnosis, ...] = ()
     """What is said of the operator's own credentials, and of the certificate of its metrics."""
 
@@ -157,8 +157,8 @@ def no_client(name: str) -> Client:
     raise NotEngaged(name)
 
 
-class Looker:
-    """Looks once. Threads: one. Raises: ApiError if infra cannot be read."""
+class Inspector:
+    """Inspects the clusters once. Threads: one. Raises: ApiError if infra cannot be read."""
 
     def __init__(self, clients: Clients, clock: Clock, operator_namespace: str | None) -> None:
         self._clients = dict(clients)
@@ -191,14 +191,14 @@ class Looker:
         """The reader of this look, for further output of the same moment."""
         return self._reader
 
-    def look(self, is_wanted: Callable[[DpuClusterConfig], bool] = lambda _: True) -> Look:
+    def inspect(self, is_wanted: Callable[[DpuClusterConfig], bool] = lambda _: True) -> Inspection:
         """Look at the wanted DpuClusterConfigs; others that share their tenants are taken into account too."""
         configs = self._configs()
         for _ in range(2):  # in the second round those that share a tenant know of each other
             views = {each.uid: self._gathered(each) for each in configs}
         looks = tuple(self._config(each, views[each.uid]) for each in configs if is_wanted(each))
         own = own_ends(self._reader, self._clock.now(), self._operator.namespace)
-        return Look(self._operator, looks, own)
+        return Inspection(self._operator, looks, own)
 
     def _configs(self) -> list[DpuClusterConfig]:
         found = sorted(self._listed_configs(), key=lambda each: (namespace_of(each), name_of(each)))
@@ -240,17 +240,17 @@ class Looker:
         self._store.publish(view.roster)
         return view
 
-    def _config(self, config: DpuClusterConfig, view: PairsView | str | NotSynced) -> ConfigLook:
+    def _config(self, config: DpuClusterConfig, view: PairsView | str | NotSynced) -> ConfigInspection:
         if isinstance(view, NotSynced):
             written, unread = self._written(config)
-            return ConfigLook(config, blind=unlooked_words(view), written=written, unread=unread)
+            return ConfigInspection(config, blind=unlooked_words(view), written=written, unread=unread)
         if isinstance(view, str) or view.roster is None:
-            return ConfigLook(config, trouble=view if isinstance(view, str) else view.lacking)
+            return ConfigInspection(config, trouble=view if isinstance(view, str) else view.lacking)
         hosts = tuple(self._host(view.roster, place_slot) for place_slot in view.roster.slots.items())
         unseen = self._unseen(config)
         hosts = hosts if unseen else tuple(map(self._with_pods, hosts))
         written, unread = self._written(config)
-        return ConfigLook(config, hosts, view.roster, unseen=unseen, written=written, unread=unread)
+        return ConfigInspection(config, hosts, view.roster, unseen=unseen, written=written, unread=unread)
 
     def _written(self, config: DpuClusterConfig) -> tuple[Mapping[str, Written], str]:
         """The operator's record of each DPU; none from a release without `DpuNode`."""
@@ -271,18 +271,20 @@ class Looker:
         failed = [f"{want[1]}: {err}; {next_step(err)}" for want, err in failures if want[0] == cluster]
         return min(failed, default="")
 
-    def _host(self, roster: Roster, place_slot: tuple[tuple[str, str], Slot]) -> HostLook:
+    def _host(self, roster: Roster, place_slot: tuple[tuple[str, str], Slot]) -> HostInspection:
         place, slot = place_slot
         try:
             snapshot = self._snapshot(HostScope(roster, slot))
         except (NotSynced, NotEngaged, ApiError) as err:
-            return HostLook(roster.config, slot, unseen_statuses(roster, slot, NOT_LOOKED_AT, unlooked_words(err)))
+            return HostInspection(
+                roster.config, slot, unseen_statuses(roster, slot, NOT_LOOKED_AT, unlooked_words(err))
+            )
         decided = decide_host(_as_its_author(snapshot))
         report = report_host(decided, None, {})
         self._store.report(key_of(roster.config.tenant_cluster, place), report)
-        return HostLook(roster.config, slot, dpu_node_statuses(decided, report), decided)
+        return HostInspection(roster.config, slot, dpu_node_statuses(decided, report), decided)
 
-    def _with_pods(self, host: HostLook) -> HostLook:
+    def _with_pods(self, host: HostInspection) -> HostInspection:
         """The same with what keeps the drain of the host; for the first hosts alone, since each is a request."""
         is_draining = host.slot.host and any(each.phase is Phase.DRAINING for each in host.statuses)
         if not is_draining or not self._drains_left:
