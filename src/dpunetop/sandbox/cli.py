@@ -251,7 +251,7 @@ class _Sandbox:
         while operator is not None or self._options.exit_when_ready:
             self._say_lines(view)
             if _is_ready(world):
-                self._say_lines(view)
+                self._say_lines(view, 0.0)
                 since = f"{world.up_seconds:.1f} s after both API servers were ready"
                 self._say(f"Ready: every DPU serves its host, {since}")
                 if self._bed is not None:

@@ -149,12 +149,21 @@ class World(Composite):
             infra.result()
             tenant.result()
         self._say("starting the stand-ins")
-        self._open.enter_context(StandIns(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones)))
-        self._open.enter_context(StandIns(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo)))
+        self._start_stand_ins()
         for neighbour in (self._machine_config, self._maintenance):
             if neighbour is not None:
                 self._say(f"starting {neighbour.program.path.name}")
                 self._open.enter_context(neighbour)
+
+    def _start_stand_ins(self) -> None:
+        infra = StandIns(self.infra, INFRA, (self.infra_kubelet, self._mco, *self._zones))
+        tenant = StandIns(self.tenant, TENANT, (self.tenant_kubelet, *self._nmo))
+        with ThreadPoolExecutor(2, thread_name_prefix="stand-ins") as pool:
+            started = [pool.submit(each.start) for each in (infra, tenant)]
+            for each in (infra, tenant):
+                self._open.callback(each.close)
+        for start in started:
+            start.result()
 
     def _install_neighbours(self) -> None:
         """Install the CRDs of real programs first: the seed skips CRDs that exist."""
