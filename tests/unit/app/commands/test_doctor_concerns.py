@@ -9,13 +9,12 @@ from support.objects import config
 from support.strangeimages import WRONG_MACHINE, Plant, pulls
 from unit.app.commands import test_doctor as preflight
 from unit.app.commands.test_doctor import in_order, outcomes
-from unit.app.commands.test_doctor_verdicts import PLANTS, asks
+from unit.app.commands.test_doctor_verdicts import PLANTS, asks, examined
 
 
 def found_of(plant: Plant) -> list[Diagnosis]:
     """All that a preflight finds once a fault is planted."""
-    plant(*(clusters := in_order()))
-    return [each for outcome in outcomes(*clusters) for each in outcome.findings]
+    return [each for outcome in examined(plant).outcomes for each in outcome.findings]
 
 
 def test_whatever_is_not_in_order_names_object_and_hosts_and_says_why_and_what_to_do() -> None:

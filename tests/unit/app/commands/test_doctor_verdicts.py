@@ -6,8 +6,9 @@ import base64
 import copy
 import json
 from collections.abc import Callable
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from dpunetop.app.commands.output import Format
 from dpunetop.domain import names
 from dpunetop.domain.doctor.cluster import SCC
-from dpunetop.domain.doctor.model import Place, Verdict
+from dpunetop.domain.doctor.model import Outcome, Place, Verdict
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.kube.keys import (
     CLUSTERROLES,
@@ -36,7 +37,7 @@ from support.lookedat import LookedAt
 from support.objects import NAMESPACE, condition, config, node
 from support.pki import pair
 from support.strangeimages import WRONG_MACHINE, pulls
-from support.verdicts import recorded, sites
+from support.verdicts import Site, recorded, sites
 from unit.app.commands import test_doctor as preflight
 from unit.app.commands.test_doctor import FAULTS, NOW, OPERATOR, OVN, SECRET, drop, in_order, outcomes, provided
 
@@ -506,33 +507,43 @@ PLANTS: list[Plant] = [each[0] for each in FAULTS.values()] + [each[0] for each 
 PLANTS += [pulls(state) for state in WRONG_MACHINE.values()]
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What a preflight finds once a fault is planted, and at which sites."""
+
+    outcomes: tuple[Outcome, ...]
+    sites: frozenset[Site]
+
+
+@cache
+def examined(plant: Plant) -> Examined:
+    """Once a process, whatever number of tests ask."""
+    plant(*(clusters := in_order()))
+    with recorded() as found:
+        return Examined(outcomes(*clusters), frozenset(found))
+
+
+def nothing(infra: LookedAt, tenant: LookedAt) -> None:
+    """No fault at all."""
+
+
 @pytest.mark.parametrize("name", MORE)
 def test_a_check_says_of_a_fault_what_is_wrong_and_what_to_do(name: str) -> None:
     plant, check, verdict, says = MORE[name]
-    clusters = in_order()
-    plant(*clusters)
-    [found] = [each for each in outcomes(*clusters) if each.check.id == check]
+    [found] = [each for each in examined(plant).outcomes if each.check.id == check]
     told = [each for each in found.findings if each.verdict is verdict and says in " ".join(map(str, astuple(each)))]
-    assert told, preflight.shown(outcomes(*clusters), Format.WIDE)
+    assert told, preflight.shown(examined(plant).outcomes, Format.WIDE)
     assert all(each.mend for each in told if verdict in (Verdict.FAIL, Verdict.WARN))
 
 
 def test_each_place_that_reaches_a_verdict_is_come_to() -> None:
-    with recorded() as found:
-        outcomes(*in_order())
-        for plant in PLANTS:
-            clusters = in_order()
-            plant(*clusters)
-            outcomes(*clusters)
+    found = set().union(*(examined(plant).sites for plant in (nothing, *PLANTS)))
     assert sorted(sites() - found) == []
 
 
 def test_each_check_is_found_in_order_and_at_fault() -> None:
-    seen = {(each.check.id, finding.verdict) for each in outcomes(*in_order()) for finding in each.findings}
-    for plant in PLANTS:
-        clusters = in_order()
-        plant(*clusters)
-        seen |= {(each.check.id, finding.verdict) for each in outcomes(*clusters) for finding in each.findings}
+    told = [each for plant in (nothing, *PLANTS) for each in examined(plant).outcomes]
+    seen = {(each.check.id, finding.verdict) for each in told for finding in each.findings}
     bad = {check for check, verdict in seen if verdict in (Verdict.FAIL, Verdict.WARN)}
     assert {check for check, verdict in seen if verdict is Verdict.OK} == {check.id for check in CHECKS}
     assert {check.id for check in CHECKS} - bad == set()
