@@ -156,7 +156,7 @@ def exit_of(explanation: Explanation) -> Exit:
     is_wrong = (
         explanation.row.is_wrong or bool(_mistakes(explanation)) or any(each.budgets for each in explanation.pods)
     )
-    is_unseen = explanation.status.phase is Phase.UNKNOWN or bool(explanation.unseen or explanation.config.unread)
+    is_unseen = explanation.row.is_unknown or bool(explanation.unseen or explanation.config.unread)
     return worst(Exit.WRONG if is_wrong else Exit.GOOD, Exit.UNSEEN if is_unseen else Exit.GOOD)
 
 

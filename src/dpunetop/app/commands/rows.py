@@ -70,6 +70,12 @@ class Row:
         return self.phase in WRONG_PHASES or is_bad_spare
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether nothing was looked at that shows where it stands, or whether its host has a network."""
+        is_unproven = self.phase is Phase.SERVING and self.dpu.has_network == "Unknown"
+        return self.dpu.phase is Phase.UNKNOWN or is_unproven
+
+    @property
     def names(self) -> tuple[str, str]:
         """Of host and DPU."""
         return self.dpu.host, self.dpu.dpu

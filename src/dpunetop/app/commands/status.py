@@ -111,7 +111,7 @@ def exit_of(inspection: Inspection) -> Exit:
         return Exit.WRONG
     is_unseen = inspection.operator.is_unread or any(each.unseen or each.blind or each.unread for each in configs)
     is_unseen |= any((ready_condition(each.config) or {}).get("status") == "Unknown" for each in configs)
-    is_unseen |= any(row.dpu.phase is Phase.UNKNOWN or row.host.unseen_pods for row in rows_of(inspection))
+    is_unseen |= any(row.is_unknown or row.host.unseen_pods for row in rows_of(inspection))
     return Exit.UNSEEN if is_unseen else Exit.GOOD
 
 

@@ -14,7 +14,7 @@ from dpunetop.domain.dpunode.status import IN_DRAIN, NOTHING_SERVED, DpuNodeStat
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision
 from dpunetop.domain.drain.hostreport import HostReport
-from dpunetop.domain.drain.model.facts import DpuNode, DpuView
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, Reason
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus
@@ -185,7 +185,12 @@ def _phase(facts: _DpuFacts) -> tuple[Phase, _Explanation]:
     if status is not None and status.stage is not DpuPhase.IDLE:
         return _drain_phase(status.stage), _told(status)
     phase, why = _protection_phase(facts)
-    return phase, why if status is None or status.late is None else _told(status)
+    if status is not None and status.late is not None:
+        return phase, _told(status)
+    outage = facts.decided.outage
+    if phase is Phase.SERVING and outage is not None:  # a pod that starts: no outage yet, and no proof of a network
+        return phase, _Explanation(SERVING, f"its network is not proven yet: {outage.cause}")
+    return phase, why
 
 
 def _told(status: DpuStatus) -> _Explanation:
@@ -344,7 +349,7 @@ def _network_ready(facts: _DpuFacts, why: _Explanation) -> Condition:
     if outage is not None and outage.is_told(facts.decided.snapshot.host_ref.author.now):
         return _Explanation(_outage_reason(facts.report), outage.words).of(NETWORK_READY, "False")
     if outage is not None:
-        return _Explanation("ProofMissing", outage.cause).of(NETWORK_READY, "Unknown")
+        return _Explanation(str(Reason.PROOF_MISSING), outage.cause).of(NETWORK_READY, "Unknown")
     return _unproven(facts) or _Explanation(SERVING).of(NETWORK_READY, "True")
 
 
@@ -361,7 +366,7 @@ def _unproven(facts: _DpuFacts) -> Condition | None:
         return _Explanation(str(network.reason), network.message).of(NETWORK_READY, "Unknown")
     for stage in (DpuPhase.DPU_RECOVERING, DpuPhase.VERIFYING):
         if stage in stages:
-            return _Explanation("ProofMissing", stages[stage].message).of(NETWORK_READY, "Unknown")
+            return _Explanation(str(Reason.PROOF_MISSING), stages[stage].message).of(NETWORK_READY, "Unknown")
     return None
 
 

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from dpunetop.app.commands.exits import Exit
+from dpunetop.app.commands.rows import rows_of
 from dpunetop.app.commands.unlooked import next_step
 from dpunetop.domain import names
 from dpunetop.domain.credential.nodeidentity import denied, on_node, unclear
+from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.reasons import meaning
 from dpunetop.kube.errors import ApiError, Forbidden, TooManyRequests, Unreachable
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, NAMESPACES, NODES, PODS, crd_name
-from support.looks import explained, say, serving, status_of, write
+from support.looks import explained, say, see, serving, status_of, write
 from support.objects import NAMESPACE, condition
 from support.scripteddrain import DPU, HOST, TENANT_UID, World, dpu_node
 from support.strangeimages import WRONG_MACHINE
@@ -49,6 +51,21 @@ def test_a_program_of_another_machine_is_told_at_its_host(name: str) -> None:
     for said, code in (status_of(world), explained(world, HOST)):
         says(said, HOST, f"pod ovnkube-node-{DPU} on DPU {DPU}", "its image is not built for this machine, so name one")
         assert code is Exit.WRONG
+
+
+# --- a network that is not proven yet ---------------------------------------------------------------------------------
+
+
+def test_a_dpu_that_serves_without_proof_of_its_network_is_neither_well_nor_wrong() -> None:
+    world = serving()
+    pod = world.infra.shown(PODS, NAMESPACE, f"ovnkube-node-{DPU}")
+    unready = {**pod["status"], "conditions": [{"type": "Ready", "status": "False"}]}
+    world.infra.put(PODS, {**pod, "status": unready})
+    [row] = rows_of(see(world))
+    assert (row.phase, row.dpu.has_network) == (Phase.SERVING, "Unknown")
+    for said, code in (status_of(world), explained(world, HOST)):
+        says(said, "Serving", f"its network is not proven yet: pod ovnkube-node-{DPU} on DPU {DPU} is not Ready")
+        assert code is Exit.UNSEEN
 
 
 # --- kinds that are gone ----------------------------------------------------------------------------------------------
