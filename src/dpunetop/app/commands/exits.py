@@ -15,7 +15,7 @@ class Exit(IntEnum):
     USAGE = 2
     """A flag, a file or a kubeconfig cannot be used; one line on stderr says which."""
     UNSEEN = 3
-    """Nothing wrong was found, but not everything was looked at; the output says what was not, and why."""
+    """Nothing wrong was found, but not everything was looked at, or is proven yet; the output says what, and why."""
 
 
 def worst(*found: Exit) -> Exit:
