@@ -72,7 +72,7 @@ class ScriptedTransport:
         if isinstance(answer, ApiError):
             raise answer
         if isinstance(answer, Response):
-            raise error_of(answer)
+            raise error_of(request, answer)
         yield iter(answer)
 
     def leave_silent(self, since: float) -> None:

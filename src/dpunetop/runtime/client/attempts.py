@@ -43,7 +43,7 @@ class Attempts:
         self._credential = self._transport.credential_number
         response = self._transport.call(self._request, CallOptions(self._left(), self._pool))
         if not 200 <= response.status < 300:
-            raise error_of(response, self._transport.max_error_chars)
+            raise error_of(self._request, response, self._transport.max_error_chars)
         return response
 
     def is_another_worth_it(self, error: BaseException | None, number: int) -> bool:

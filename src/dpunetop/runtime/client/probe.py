@@ -66,7 +66,7 @@ class Probe:
                 left = max(deadline - self._clock.monotonic(), 0.001)
                 response = self._transport.call(request, replace(options, timeout_seconds=left))
         if response.status == 401 or response.status >= 500:
-            raise error_of(response, self._transport.max_error_chars)
+            raise error_of(request, response, self._transport.max_error_chars)
 
     def _lives(self, options: CallOptions) -> bool:
         """Whether /livez succeeds: etcd answers, even if the server is not ready.

@@ -270,10 +270,11 @@ class Transport:
             self._count(request, status, started, 0)
         return raw
 
-    def _refusal(self, raw: urllib3.BaseHTTPResponse) -> ApiError:
+    def _refusal(self, request: Request, raw: urllib3.BaseHTTPResponse) -> ApiError:
         bound(raw, self._clock.monotonic() + CONNECT_SECONDS)
         try:
-            return error_of(Response(raw.status, raw.headers, read_body(raw, MAX_ERROR_BYTES)), self.max_error_chars)
+            response = Response(raw.status, raw.headers, read_body(raw, MAX_ERROR_BYTES))
+            return error_of(request, response, self.max_error_chars)
         except FOREIGN as err:
             return self._failure(err)
 
@@ -282,7 +283,7 @@ class Transport:
         raw = self._open_stream(request, deadline)
         try:
             if not 200 <= raw.status < 300:
-                raise self._refusal(raw)
+                raise self._refusal(request, raw)
             refuse_encoded(raw)
             stream = Stream(
                 OpenAnswer(raw, self._pools.give_back), body_of(raw), deadline, self._max_object_bytes, wake

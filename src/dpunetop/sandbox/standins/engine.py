@@ -129,9 +129,10 @@ class StandInEngine:
         target = f"{requests.get(resource, namespace_of(live), name_of(live)).target}/status?fieldManager={manager}"
         metadata = {"uid": uid_of(live), "resourceVersion": version_of(live)}
         body = jsonio.dumps({"metadata": metadata, "status": status})
-        answer = self._transport.call(Request("PATCH", target, body, requests.MERGE_PATCH), _CALL)
+        request = Request("PATCH", target, body, requests.MERGE_PATCH)
+        answer = self._transport.call(request, _CALL)
         if answer.status >= 300:
-            raise error_of(answer)
+            raise error_of(request, answer)
 
     def patch(self, resource: Resource, live: Obj, patch: Obj, manager: str) -> None:
         """Merge patch of the object of that uid, in any version."""
@@ -143,9 +144,10 @@ class StandInEngine:
         """Delete a pod from the API server, as a kubelet does once its processes have ended."""
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid_of(pod)}}
         target = requests.get(PODS, namespace_of(pod), name_of(pod)).target
-        answer = self._transport.call(Request("DELETE", target, jsonio.dumps(options)), _CALL)
+        request = Request("DELETE", target, jsonio.dumps(options))
+        answer = self._transport.call(request, _CALL)
         if answer.status >= 300 and answer.status not in (404, 409):
-            raise error_of(answer)
+            raise error_of(request, answer)
 
     def evict(self, pod: Obj) -> bool:
         """Request an eviction; False if a budget refuses it."""

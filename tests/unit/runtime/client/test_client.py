@@ -335,6 +335,23 @@ def test_an_answer_that_is_no_success_is_an_error_of_its_kind(
     assert (error.code, error.reason, error.message, error.causes) == (code, reason, "m m", tuple(causes))
 
 
+ASKED = "/api/v1/nodes/m"
+OTHERS = {
+    "an API that is not served": (404, b"404 page not found\n", "PATCH {}: 404 page not found"),
+    "a proxy": (502, b"<html>\x1b[31mBad Gateway</html>", "PATCH {}: <html> [31mBad Gateway</html>"),
+    "nothing": (500, b"", "PATCH {}"),
+}
+
+
+@pytest.mark.parametrize("who", OTHERS)
+def test_an_answer_that_does_not_say_what_it_is_about_is_told_with_what_was_asked(who: str) -> None:
+    code, body, told = OTHERS[who]
+    made, _, _ = client(response(code, body))
+    with pytest.raises(ApiError) as caught:
+        made.apply(NODES, {"metadata": {"name": "m"}}, "manager")
+    assert (caught.value.code, caught.value.message) == (code, told.format(ASKED))
+
+
 def test_the_code_of_an_error_is_that_of_the_answer_whatever_its_body_claims() -> None:
     made, _, _ = client(response(403, status_object(404, "NotFound")))
     with pytest.raises(ApiError) as caught:

@@ -16,6 +16,7 @@ import urllib3
 from dpunetop.base import jsonio
 from dpunetop.base.quoting import printable
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable, error_from_status
+from dpunetop.kube.requests import Request
 from dpunetop.runtime.client.body import Body, ChunkedBody, CloseDelimitedBody, ContentLengthBody
 from dpunetop.runtime.client.net.dialer import DialedConnection
 from dpunetop.runtime.client.net.sockets import TlsSocket
@@ -31,10 +32,11 @@ class Response:
     body: bytes = field(repr=False)
 
 
-def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
-    """The error of an unsuccessful response.
+def error_of(request: Request, response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiError:
+    """The error of an unsuccessful response to `request`.
 
-    Guarantees: accepts any body, from a `Status` object to the HTML of a proxy; its text is printable and short.
+    Guarantees: accepts any body, from a `Status` object to the HTML of a proxy; its text is printable and short. A
+        `Status` names the object that it is about; before any other text stands what was asked.
     """
     retry_after = _retry_after(response.headers)
     status: Any = None
@@ -42,7 +44,9 @@ def error_of(response: Response, most_chars: int = MOST_MESSAGE_CHARS) -> ApiErr
         status = jsonio.loads(response.body)
     if isinstance(status, dict) and status.get("kind") == "Status":
         return error_from_status({**status, "code": response.status}, response.status, retry_after, most_chars)
-    text = printable(response.body[:1000].decode("utf-8", "replace"), 200)
+    asked = f"{request.method} {request.target.partition('?')[0]}"
+    said = printable(response.body[:1000].decode("utf-8", "replace"), 200)
+    text = f"{asked}: {said}" if said else asked
     return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
 
 
