@@ -793,7 +793,8 @@ def test_the_plain_text_of_an_overloaded_server_is_an_error_with_the_time_to_com
     ):
         lines_of(connect(server))
     error = caught.value
-    assert (error.reason, error.retry_after_seconds, error.message) == ("TooManyRequests", 1.0, text.decode().strip())
+    told = f"GET {WATCH.target.partition('?')[0]}: {text.decode().strip()}"
+    assert (error.reason, error.retry_after_seconds, error.message) == ("TooManyRequests", 1.0, told)
 
 
 def test_the_page_of_a_proxy_in_between_is_cut_short_and_made_printable(connect: Callable[..., Transport]) -> None:
@@ -801,8 +802,9 @@ def test_the_page_of_a_proxy_in_between_is_cut_short_and_made_printable(connect:
     with LyingServer(lambda wire, _: wire.answer(502, page.encode())) as server, pytest.raises(ApiError) as caught:
         lines_of(connect(server))
     error = caught.value
-    assert (error.code, error.reason, len(error.message)) == (502, "BadGateway", 200)
-    assert error.message.startswith("<html> [31m502 Bad Gatew y")
+    asked, _, said = error.message.partition(": ")
+    assert (error.code, error.reason, len(said)) == (502, "BadGateway", 200)
+    assert (asked, said[:26]) == (f"GET {WATCH.target.partition('?')[0]}", "<html> [31m502 Bad Gatew y")
 
 
 # -- tools -------------------------------------------------------------------------------------------------------------
