@@ -70,7 +70,7 @@ def inspect(invocation: Invocation) -> Inspection:
 
 
 def inspector_of(invocation: Invocation) -> Inspector:
-    """A `Inspector` with a client for each tenant whose kubeconfig was given."""
+    """An `Inspector` with a client for each tenant whose kubeconfig was given."""
     infra = invocation.infra()
     return Inspector(_clients(invocation, infra), invocation.clock, invocation.flags.operator_namespace)
 
