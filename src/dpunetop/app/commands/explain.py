@@ -35,7 +35,7 @@ from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
 from dpunetop.domain.dpunode.written import Written
 from dpunetop.domain.drain.model.facts import HoldReason, HostView
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, NODEMAINTENANCES, maintenance_name
-from dpunetop.domain.reasons import meaning
+from dpunetop.domain.reasons import Gravity, meaning
 from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA, NODES
 
@@ -153,10 +153,9 @@ def _subjects(row: Row) -> Iterable[Subject]:
 
 def exit_of(explanation: Explanation) -> Exit:
     """The exit code of the explanation."""
-    is_wrong = (
-        explanation.row.is_wrong or bool(_mistakes(explanation)) or any(each.budgets for each in explanation.pods)
-    )
-    is_unseen = explanation.row.is_unknown or bool(explanation.unseen or explanation.config.unread)
+    row = explanation.row
+    is_wrong = bool(row.is_wrong or row.lacking or _mistakes(explanation)) or any(p.budgets for p in explanation.pods)
+    is_unseen = row.is_unknown or bool(explanation.unseen or explanation.config.unread)
     return worst(Exit.WRONG if is_wrong else Exit.GOOD, Exit.UNSEEN if is_unseen else Exit.GOOD)
 
 
@@ -241,8 +240,14 @@ def _waits(explanation: Explanation) -> Iterable[tuple[str, Tone]]:
         yield f"  waits for: {len(explanation.pods) - MOST_PODS} more pods", Tone.WARN
     for text in () if explanation.view is None else explanation.view.evictions or ():
         yield f"  in the way: {_cut(text)}", Tone.BAD
-    believed = explanation.row.held or explanation.status
-    yield f"  moves on:  {meaning(believed.reason).next_step}", Tone.PLAIN
+    yield from ((f"  moves on:  {step}", Tone.PLAIN) for step in _next_steps(explanation.row))
+
+
+def _next_steps(row: Row) -> Iterable[str]:
+    """That of its phase, and those of what else is not in order; each once."""
+    steps = [meaning((row.held or row.dpu).reason).next_step, *(meaning(each.reason).next_step for each in row.lacking)]
+    is_well = meaning((row.held or row.dpu).reason).gravity is Gravity.GOOD and bool(row.lacking)
+    return dict.fromkeys(steps[1:] if is_well else steps)
 
 
 def _condition_line(each: Condition) -> tuple[str, Tone]:

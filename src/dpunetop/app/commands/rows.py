@@ -13,7 +13,8 @@ from dpunetop.app.commands.saying import agreed_since, written_words
 from dpunetop.base.quoting import named, printable
 from dpunetop.domain.dpunode.status import DpuNodeStatus, Phase
 from dpunetop.domain.dpunode.written import Written
-from dpunetop.domain.reasons import meaning
+from dpunetop.domain.reasons import Gravity, meaning
+from dpunetop.kube.conditions import Condition
 
 MOST_WORDS = 300
 TONES = {
@@ -68,6 +69,12 @@ class Row:
         """Whether somebody has to act: a DPU to spare is well as long as it only waits for its turn."""
         is_bad_spare = self.dpu.phase is Phase.SPARE and self.dpu.reason != SPARE_REASON
         return self.phase in WRONG_PHASES or is_bad_spare
+
+    @property
+    def lacking(self) -> tuple[Condition, ...]:
+        """What of the DPU is not in order so that a person has to act, whatever its phase."""
+        found = (each for each in self.dpu.conditions if each.status == "False")
+        return tuple(each for each in found if meaning(each.reason).gravity is Gravity.ACTION)
 
     @property
     def is_unknown(self) -> bool:

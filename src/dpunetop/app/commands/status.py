@@ -107,7 +107,7 @@ def exit_of(inspection: Inspection) -> Exit:
     """The exit code of the look."""
     configs = inspection.configs
     is_own_wrong = any(each.verdict is Verdict.FAIL for each in inspection.own)
-    if is_own_wrong or any(map(_is_wrong, configs)) or any(row.is_wrong for row in rows_of(inspection)):
+    if is_own_wrong or any(map(_is_wrong, configs)) or any(row.is_wrong or row.lacking for row in rows_of(inspection)):
         return Exit.WRONG
     is_unseen = inspection.operator.is_unread or any(each.unseen or each.blind or each.unread for each in configs)
     is_unseen |= any((ready_condition(each.config) or {}).get("status") == "Unknown" for each in configs)

@@ -68,6 +68,17 @@ def test_a_dpu_that_serves_without_proof_of_its_network_is_neither_well_nor_wron
         assert code is Exit.UNSEEN
 
 
+@pytest.mark.parametrize("reason", ["Expired", "Unauthorized"])
+def test_a_dpu_that_serves_with_a_credential_that_is_no_good_is_not_well(reason: str) -> None:
+    world = serving()
+    say(world, condition("DpuCredentialValid", "False", reason, "the tenant refuses the token of the pods"))
+    said, code = explained(world, HOST)
+    says(said, "CredentialCurrent=False", reason)
+    says(said, "moves on:", meaning(reason).next_step)
+    assert "nothing to do" not in said
+    assert (code, status_of(world)[1]) == (Exit.WRONG, Exit.WRONG)
+
+
 # --- kinds that are gone ----------------------------------------------------------------------------------------------
 
 

@@ -38,6 +38,8 @@ def unreachable(err: BaseException, server: str) -> Unreachable:
             | pool_errors.ProtocolError(args=(_, BaseException() as inner, *_))
         ):
             return unreachable(inner, server)
+        case ssl.SSLCertVerificationError():
+            return Unreachable(0, "TLS", printable(f"{server}: {_certificate_words(err)}", 200))
         case ssl.SSLError() | ssl.CertificateError() | pool_errors.SSLError():
             reason = "TLS"
         case ConnectionRefusedError():
@@ -47,6 +49,23 @@ def unreachable(err: BaseException, server: str) -> Unreachable:
         case _:
             reason = "BadAnswer"
     return Unreachable(0, reason, printable(f"{server}: {type(err).__name__}: {err}", 200))
+
+
+_WORDS = {
+    9: "its certificate is not valid yet; compare the clocks of both sides",
+    10: "its certificate has expired; its administrator has to renew it",
+    18: "its certificate signs itself, and is not the certificate authority that is trusted",
+    19: "its certificate is of another certificate authority than the one that is trusted",
+    20: "its certificate is of another certificate authority than the one that is trusted",
+    21: "its certificate is of another certificate authority than the one that is trusted",
+    62: "its certificate is for another name",
+    64: "its certificate is for another address",
+}
+"""By X509_V_ERR_… of OpenSSL's x509_vfy.h."""
+
+
+def _certificate_words(err: ssl.SSLCertVerificationError) -> str:
+    return _WORDS.get(err.verify_code, f"its certificate is not accepted: {err.verify_message}")
 
 
 def within(seconds: float) -> str:
