@@ -53,17 +53,21 @@ class StallDetector:
             self._trials.pop(key, None)
 
     def wanted(self, key: Key, tasks: Iterable[Task]) -> None:
-        """Take all tasks that the host wants now: the counts of others end."""
-        names = {identity(task) for task in tasks}
+        """Take all tasks that the host wants now: the counts of others end, and the rests of new ones begin."""
+        rests, now = {identity(task): _rest_seconds(task) for task in tasks}, self._clock.monotonic()
         with self._guard:
-            kept = {name: trial for name, trial in self._trials.pop(key, {}).items() if name in names}
+            kept = {name: trial for name, trial in self._trials.pop(key, {}).items() if name in rests}
+            for name in (name for name, seconds in rests.items() if seconds):
+                kept.setdefault(name, _Trial(now, ""))
             if kept:
                 self._trials[key] = kept
 
     def pause(self, key: Key, task: Task) -> float:
-        """Seconds to wait before the task is repeated; 0: none."""
+        """Seconds to wait before the task is done, or repeated; 0: none."""
         with self._guard:
             trial = self._trials.get(key, {}).get(identity(task))
+        if trial is not None and trial.tries == 0:
+            return max(0.0, trial.since + _rest_seconds(task) - self._clock.monotonic())
         if trial is None or trial.tries < _FREE_TRIES:
             return 0.0
         pace = _SLOW_SECONDS if trial.last - trial.since >= SAID_SECONDS else _PACE_SECONDS
@@ -95,6 +99,11 @@ class StallDetector:
         due = [name for name, read_at in last.items() if read_at is None or now - read_at >= _APART_SECONDS]
         self._read_at.update(dict.fromkeys(due, now))
         return due
+
+
+def _rest_seconds(task: Task) -> float:
+    """How long a task is wanted before it is done, by its member of that name."""
+    return float(getattr(task, "rest_seconds", 0.0))
 
 
 def identity(task: Task) -> str:

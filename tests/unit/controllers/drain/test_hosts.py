@@ -17,6 +17,7 @@ from dpunetop.controllers.drain.taskrunner import TaskOutcome
 from dpunetop.domain import names
 from dpunetop.domain.drain.model.calls import Done, Result, Task
 from dpunetop.domain.drain.model.record import Cycle, State, render_cycle
+from dpunetop.domain.drain.rules.restoring import RESTORE_REST_SECONDS
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import Conflict, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, NODES, PODS, Key
@@ -89,6 +90,19 @@ def test_the_host_is_given_back_on_proof_and_nothing_of_the_drain_is_left() -> N
     assert names.CORDONED_BEFORE_ANNOTATION not in world.host()["metadata"]["annotations"]
     assert (world.budget().is_open, world.said()) == (False, ("True", "AllProtected"))
     assert world.events()[-1] == "Normal Idle"
+
+
+def test_an_earlier_cordon_is_restored_a_moment_after_its_maintenance_has_gone() -> None:
+    """A maintenance operator whose cache lags behind uncordons the host once more."""
+    world = World().protected()
+    noted = {**world.host()["metadata"], "annotations": {names.CORDONED_BEFORE_ANNOTATION: "yes"}}
+    world.change(world.tenant, NODES, "", HOST, metadata=noted, spec={})
+    assert world.settle() == pytest.approx(RESTORE_REST_SECONDS)
+    assert (world.host()["spec"], world.host()["metadata"]["annotations"]) == ({}, noted["annotations"])
+    world.clock.step(RESTORE_REST_SECONDS)
+    world.settle()
+    assert world.host()["spec"] == {"unschedulable": True}
+    assert names.CORDONED_BEFORE_ANNOTATION not in world.host()["metadata"]["annotations"]
 
 
 def test_a_changed_entry_is_read_by_a_new_pod_before_the_host_is_given_back() -> None:

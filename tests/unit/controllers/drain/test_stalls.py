@@ -10,6 +10,7 @@ from dpunetop.controllers.drain.stalls import READ_ANEW_SECONDS, SAID_SECONDS, S
 from dpunetop.domain.drain.model.calls import Done, Result
 from dpunetop.domain.drain.model.facts import HoldReason, Reason
 from dpunetop.domain.drain.rules.opening import ForceOpen
+from dpunetop.domain.drain.rules.restoring import Restore
 from dpunetop.kube.keys import Key
 from support.clock import FakeClock
 from support.drainviews import SITE
@@ -38,6 +39,19 @@ class Doubting:
 @pytest.fixture
 def it() -> Doubting:
     return Doubting()
+
+
+def test_a_task_that_has_to_rest_is_done_once_it_was_wanted_for_that_long(it: Doubting) -> None:
+    task = Restore(SITE, 1.0)
+    pauses = []
+    for _ in range(3):
+        it.stall_detector.wanted(HOST, [task])
+        pauses.append(it.stall_detector.pause(HOST, task))
+        it.clock.step(0.5)
+    it.stall_detector.wanted(HOST, [TASK])
+    it.stall_detector.wanted(HOST, [task])
+    assert (pauses, it.stall_detector.pause(HOST, task)) == ([1.0, 0.5, 0.0], 1.0)
+    assert (it.stall_detector.hold(HOST), it.stall_detector.pause(HOST, TASK)) == (None, 0.0)
 
 
 def test_a_watch_that_lags_a_little_is_nothing_to_speak_of(it: Doubting) -> None:

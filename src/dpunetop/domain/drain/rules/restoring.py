@@ -44,7 +44,9 @@ def restore(host_state: HostState) -> Move | None:
         return None  # it is returned on proof, or drained again, as if the maintenance existed
     if has_lost_outage_cordon(host_state.host) and not host_state.was_uncordoned:
         return ForgetOutage(host_state.view.host_ref)
-    return _still_cordoned(host_state, host_state.host) or Restore(host_state.view.host_ref)
+    host = host_state.host
+    rest = RESTORE_REST_SECONDS if host.mark and not host.cordoned else 0.0
+    return _still_cordoned(host_state, host_state.host) or Restore(host_state.view.host_ref, rest)
 
 
 def _still_cordoned(host_state: HostState, host: HostNode) -> HoldReason | None:
@@ -82,6 +84,9 @@ def lift_cordon(host_state: HostState) -> Move | None:
     return LiftCordon(host_state.view.host_ref, dpu_checks_of(host_state), host_state.view.config)
 
 
+RESTORE_REST_SECONDS = 1.0
+"""How long a cordon is left off after its maintenance: a maintenance operator whose cache lags behind its own last
+write uncordons the host once more, and nobody would know whose that uncordon is."""
 HOST_SCHEDULABLE = "HostSchedulable"
 """Reason of the Event about a host that is in use again after a DpuClusterConfig had left it."""
 
@@ -91,6 +96,8 @@ class Restore:
     """Restore the earlier cordon once no maintenance is left that could undo it."""
 
     host_ref: HostRef
+    rest_seconds: float = 0.0
+    """How long it is wanted before it is done; see `StallDetector.pause`."""
 
     def run(self) -> Procedure:
         """See `calls.Task`."""

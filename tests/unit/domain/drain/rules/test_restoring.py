@@ -12,7 +12,7 @@ from dpunetop.domain.drain.model.calls import Run, Task, Write
 from dpunetop.domain.drain.model.cordonmark import CordonMark, CordonProgress, mark_of, write_mark
 from dpunetop.domain.drain.model.facts import DrainOverride, HostNode, HostRef, HostView, Mco, NodeGone, Reason, Signal
 from dpunetop.domain.drain.rules.cycle import decide
-from dpunetop.domain.drain.rules.restoring import ForgetOutage, LeadOut, LiftCordon, Restore
+from dpunetop.domain.drain.rules.restoring import RESTORE_REST_SECONDS, ForgetOutage, LeadOut, LiftCordon, Restore
 from dpunetop.domain.drain.rules.returning import DpuCheck, LeftCordoned
 from dpunetop.domain.names import (
     CORDONED_BEFORE_ANNOTATION,
@@ -103,7 +103,7 @@ def for_outage(host: HostNode, stage: CordonProgress) -> HostNode:
 ENDINGS: dict[str, tuple[HostView, Task | Reason | None]] = {
     "no mark": (view(free(), host=UNMARKED), None),
     "to be in use, and is": (view(free(), host=IN_USE), Restore(SITE)),
-    "to be cordoned, and is not": (view(free(), host=replace(HOST, mark=True)), Restore(SITE)),
+    "to be cordoned, and is not": (view(free(), host=replace(HOST, mark=True)), Restore(SITE, RESTORE_REST_SECONDS)),
     "to be cordoned, and is": (view(free(), host=replace(STUCK, mark=True)), Restore(SITE)),
     "to be in use, and is cordoned": (view(free(), host=STUCK), Reason.HOST_STILL_CORDONED),
     "to be in use, and was to be cordoned for an outage": (
