@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NoReturn
 
 import trustme
@@ -128,10 +129,10 @@ class LyingServer:
         self._listener = socket.create_server((self.address, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
 
-    def certify(self, by: str) -> None:
-        """Show a certificate of that authority to those who connect from now on."""
+    def certify(self, by: str, until: datetime | None = None) -> None:
+        """Show a certificate of that authority, good until then, to those who connect from now on."""
         self.certified_by = by
-        authority(by).issue_cert(*self.names).configure_cert(self._context)
+        authority(by).issue_cert(*self.names, not_after=until).configure_cert(self._context)
 
     @property
     def url(self) -> str:

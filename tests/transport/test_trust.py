@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,44 @@ def test_watches_are_cut_when_the_ca_changes_so_that_they_go_on_by_the_new_one(
             with pytest.raises(Unreachable) as caught:
                 next(lines)
         assert caught.value.reason == "Reset"
+
+
+class LaterInTheWorld(Later):
+    """A clock whose wall time a test sets on as well."""
+
+    later = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.later
+
+
+def test_a_kept_connection_is_not_used_after_the_end_of_the_certificate_it_verified(
+    connect: Callable[..., Transport], served: LyingServer
+) -> None:
+    clock, end = LaterInTheWorld(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+    with served as server:
+        server.certify("old", until=end)
+        transport = connect(server, ca_pem=ca_pem("old"), clock=clock)
+        assert [transport.call(GET, PATIENT).status for _ in range(2)] == [200, 200]
+        assert (transport.serving and transport.serving.end, len(server.peers)) == (end, 1)
+        server.certify("old")
+        clock.later = timedelta(days=1)
+        assert (transport.call(GET, PATIENT).status, len(server.peers)) == (200, 2)
+        assert transport.serving is not None
+        assert transport.serving.end > end
+
+
+def test_a_kept_connection_is_opened_anew_after_an_hour_so_that_a_renewed_certificate_is_seen(
+    connect: Callable[..., Transport], served: LyingServer
+) -> None:
+    clock, end = Later(), datetime.now(UTC).replace(microsecond=0) + timedelta(days=9)
+    with served as server:
+        transport = connect(server, ca_pem=ca_pem("old"), clock=clock)
+        transport.call(GET, PATIENT)
+        server.certify("old", until=end)
+        clock.ahead = 3000.0
+        assert (transport.call(GET, PATIENT).status, len(server.peers)) == (200, 1)
+        clock.ahead = 3601.0
+        assert (transport.call(GET, PATIENT).status, len(server.peers)) == (200, 2)
+        assert transport.serving is not None
+        assert transport.serving.end == end

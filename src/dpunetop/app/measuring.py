@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.controllers.copies import Ends
 from dpunetop.controllers.drain.store import DrainStore, StepOver
+from dpunetop.domain.clusterconfig.types import config_of_tenant
 from dpunetop.domain.dpunode import measures
 from dpunetop.domain.dpunode.measures import Family, Measured, Measurement
 from dpunetop.domain.dpunode.status import DrainStep
 from dpunetop.domain.drain.fleet.roster import Roster
 from dpunetop.domain.tenant.credentialend import End, end_of_authority, end_of_certificate, end_of_token
+from dpunetop.kube.keys import INFRA
 from dpunetop.kube.meta import Obj
+from dpunetop.kube.validity import Validity
 from dpunetop.runtime.client.connection import (
     ClientCertificate,
     Connection,
@@ -25,16 +28,19 @@ from dpunetop.runtime.client.connection import (
     TokenFile,
     TokenSource,
 )
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.serving.server import Certificate
 
 OWN_EXPIRY = "dpunetop_operator_credential_expiry_timestamp_seconds"
 CERTIFICATE_EXPIRY = "dpunetop_certificate_expiry_timestamp_seconds"
+_WEEKS = timedelta(days=14)
 FAMILIES: Mapping[str, Family] = {
     **measures.FAMILIES,
     CERTIFICATE_EXPIRY: Family(
         "When a certificate expires. Label certificate: metrics, that of /metrics; infra-client and infra-authority, "
-        "of the operator's own kubeconfig; else the object of that name, copied from the tenant.",
+        "of the operator's own kubeconfig; infra-server and tenant-server, of the API servers; else the "
+        "object of that name, copied from the tenant.",
         ("namespace", "name", "certificate"),
     ),
     OWN_EXPIRY: Family("When the operator's own credential in infra expires, if that is known.", ()),
@@ -61,8 +67,8 @@ class Certificates:
     """To infra."""
     serving: Certificate | None
     """That of /metrics; None: it is served without."""
-    copies: Callable[[], Ends]
-    """Of what is copied from tenants."""
+    of_tenants: Callable[[], Iterable[Ends]]
+    """Of what is copied from tenants, and of their API servers."""
 
     def ends(self) -> Iterator[tuple[tuple[str, str, str], datetime]]:
         """Namespace and name of the DpuClusterConfig (or empty), the certificate, and its expiry."""
@@ -72,8 +78,29 @@ class Certificates:
             ("infra-authority", end_of_authority(authorities(self.connection))),
         )
         yield from ((("", "", name), end.at) for name, end in own if end is not None)
-        for config, ends in self.copies().items():
-            yield from (((*config, name), end) for name, end in ends.items())
+        for found in self.of_tenants():
+            for config, ends in found.items():
+                yield from (((*config, name), end) for name, end in ends.items())
+
+
+def server_ends(clusters: Clusters) -> Ends:
+    """When the certificate of each connected API server expires, of those that live for weeks.
+
+    One that lives for days is renewed by a program, and always ends within the days of the alerts.
+    Threads: any.
+    """
+    seen = ((name, cluster.client.serving) for name in clusters.names() if (cluster := clusters.get(name)) is not None)
+    return dict(_server_end(name, serving.end) for name, serving in seen if serving and _lives_for_weeks(serving))
+
+
+def _lives_for_weeks(serving: Validity) -> bool:
+    return serving.end - serving.begin >= _WEEKS
+
+
+def _server_end(cluster: str, end: datetime) -> tuple[tuple[str, str], Mapping[str, datetime]]:
+    if cluster == INFRA:
+        return ("", ""), {"infra-server": end}
+    return config_of_tenant(cluster), {"tenant-server": end}
 
 
 def authorities(connection: Connection) -> str:

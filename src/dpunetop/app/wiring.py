@@ -14,7 +14,7 @@ import structlog
 
 from dpunetop.app.assets import host_assets, interconnect_scripts, ovnkube_scripts
 from dpunetop.app.clusterbuild import ClusterBuilder
-from dpunetop.app.measuring import Certificates, Fleet, drain_steps
+from dpunetop.app.measuring import Certificates, Fleet, drain_steps, server_ends
 from dpunetop.app.settings import Address, Network, Settings
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
@@ -144,7 +144,9 @@ class _Wiring:
         self._hosts = self._host_controller()
         self._asking = self._inquiry_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
-        certificates = Certificates(connection, self._serving(), lambda: self._copies.ends)
+        certificates = Certificates(
+            connection, self._serving(), lambda: (self._copies.ends, server_ends(self._clusters))
+        )
         fleet = Fleet(self._source.configs, self._drain_store, certificates, self._clock)
         fleet.register(self._metrics)
 

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from dpunetop.app.measuring import CERTIFICATE_EXPIRY, FAMILIES, OWN_EXPIRY, Certificates, Fleet, drain_steps, own_end
+from dpunetop.app.measuring import (
+    CERTIFICATE_EXPIRY,
+    FAMILIES,
+    OWN_EXPIRY,
+    Certificates,
+    Fleet,
+    drain_steps,
+    own_end,
+    server_ends,
+)
 from dpunetop.controllers.drain.store import DrainStore
 from dpunetop.domain.dpunode.measures import PAIRS
 from dpunetop.domain.dpunode.status import DrainStep
+from dpunetop.kube.validity import Validity
 from dpunetop.runtime.client.connection import (
     Anonymous,
     ClientCertificate,
@@ -23,6 +36,7 @@ from dpunetop.runtime.client.connection import (
     TokenFile,
     TokenSource,
 )
+from dpunetop.runtime.clusters import Clusters
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.serving.server import Certificate
 from dpunetop.sandbox.pki import Authority
@@ -43,7 +57,7 @@ def _raise() -> str:
 
 
 def fleet(credential: Credential, drain_store: DrainStore) -> Metrics:
-    return measured(Certificates(Connection("https://infra", None, credential), None, dict), drain_store)
+    return measured(Certificates(Connection("https://infra", None, credential), None, tuple), drain_store)
 
 
 def measured(certificates: Certificates, drain_store: DrainStore) -> Metrics:
@@ -93,7 +107,7 @@ def test_the_certificates_of_the_operator_itself_say_when_they_end(tmp_path: Pat
     credential = ClientCertificate(client.certificate.decode(), Redacted(client.key.decode()))
     serving = Certificate(None, Metrics().certificate(), FakeClock())
     here = Connection("https://infra", authority.pem.decode(), credential)
-    found = ends(Certificates(here, serving, dict))
+    found = ends(Certificates(here, serving, tuple))
     assert {*found} == {("", "", "metrics"), ("", "", "infra-client"), ("", "", "infra-authority")}
     assert found["", "", "metrics"] == FakeClock().now() + timedelta(days=3650)
 
@@ -103,28 +117,28 @@ def test_a_serving_certificate_from_files_is_the_one_that_counts(tmp_path: Path)
     (tmp_path / "tls.crt").write_bytes(server.cert)
     (tmp_path / "tls.key").write_bytes(server.key)
     serving = Certificate(str(tmp_path), Metrics().certificate(), FakeClock())
-    found = ends(Certificates(Connection("https://infra", None, Anonymous()), serving, dict))
+    found = ends(Certificates(Connection("https://infra", None, Anonymous()), serving, tuple))
     assert found == {("", "", "metrics"): datetime(2026, 1, 21, tzinfo=UTC)}
 
 
 def test_of_a_token_in_the_kubeconfig_itself_it_is_told_and_not_of_one_that_the_kubelet_renews(tmp_path: Path) -> None:
     static = Connection("https://infra", None, StaticToken(Redacted(jwt(END))))
-    assert ends(Certificates(static, None, dict)) == {("", "", "infra-client"): END}
+    assert ends(Certificates(static, None, tuple)) == {("", "", "infra-client"): END}
     (tmp_path / "token").write_text(jwt(END))
     renewed = Connection("https://infra", None, TokenFile(str(tmp_path / "token")))
-    assert ends(Certificates(renewed, None, dict)) == {}
+    assert ends(Certificates(renewed, None, tuple)) == {}
 
 
 def test_an_authority_that_is_renewed_in_its_file_counts_as_it_is_now(tmp_path: Path) -> None:
     file = tmp_path / "ca.crt"
     file.write_bytes(pair("ca2", 10).cert)
     here = Connection("https://infra", pair("ca").cert.decode(), Anonymous(), ca_file=file)
-    assert ends(Certificates(here, None, dict)) == {("", "", "infra-authority"): datetime(2026, 1, 11, tzinfo=UTC)}
+    assert ends(Certificates(here, None, tuple)) == {("", "", "infra-authority"): datetime(2026, 1, 11, tzinfo=UTC)}
 
 
 def test_what_is_copied_from_tenants_is_told_by_config_and_object() -> None:
     copies = {("ns", "one"): {"ovn-cert": END, "ovn-ca": END + timedelta(days=1)}}
-    found = ends(Certificates(Connection("https://infra", None, Anonymous()), None, lambda: copies))
+    found = ends(Certificates(Connection("https://infra", None, Anonymous()), None, lambda: (copies,)))
     assert found == {("ns", "one", "ovn-cert"): END, ("ns", "one", "ovn-ca"): END + timedelta(days=1)}
 
 
@@ -164,3 +178,20 @@ def test_each_step_of_a_drain_has_a_series_from_the_start_and_its_durations_are_
     assert [metrics.registry.get_sample_value(count, {"step": str(step)}) for step in DrainStep] == [0, 0, 0, 0]
     over(DrainStep.HOST_DRAIN, 40)
     assert metrics.registry.get_sample_value(count, {"step": "hostDrain"}) == 1
+
+
+LIVES = {  # name of the cluster, from when until when its certificate is valid -> what is measured
+    "infra's": ("infra", END - timedelta(days=30), {("", ""): {"infra-server": END}}),
+    "a tenant's": ("tenant/ns/one", END - timedelta(days=30), {("ns", "one"): {"tenant-server": END}}),
+    "a tenant's that a program renews each day": ("tenant/ns/one", END - timedelta(days=1), {}),
+    "one that is not known": ("tenant/ns/one", None, {}),
+}
+
+
+@pytest.mark.parametrize(("name", "begin", "expected"), LIVES.values(), ids=LIVES)
+def test_the_end_of_each_connected_servers_certificate_is_told(
+    name: str, begin: datetime | None, expected: Mapping[tuple[str, str], Mapping[str, datetime]]
+) -> None:
+    cluster = SimpleNamespace(client=SimpleNamespace(serving=begin and Validity(begin, END)))
+    clusters = SimpleNamespace(names=lambda: [name, "tenant/ns/gone"], get={name: cluster}.get)
+    assert server_ends(cast(Clusters, clusters)) == expected

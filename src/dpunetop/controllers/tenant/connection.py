@@ -74,7 +74,8 @@ class TenantConnection:
             return None
         probe = probed(cluster)
         is_silent = probe is not None and probe.answer is Answer.NONE
-        return replace(self._linked, silent=f"{probe.reason}: {probe.message}" if probe and is_silent else None)
+        silent = f"{probe.reason}: {probe.message}" if probe and is_silent else None
+        return replace(self._linked, silent=silent, serving=cluster.client.serving)
 
     def check_identity(self, reader: Reader) -> None:
         """Disengage a cluster that is not the verified one. The read also subscribes the key to changes of its
@@ -149,7 +150,9 @@ class TenantConnection:
             return TenantDenied(reason_of(err), err.message)
         except ApiError as err:
             return self._unanswered(candidate, err)
-        return identity_problem(view.config, view.infra_uid, uid) or Linked(uid, None, root_print(client.anchor_pem))
+        return identity_problem(view.config, view.infra_uid, uid) or Linked(
+            uid, None, root_print(client.anchor_pem), serving=client.serving
+        )
 
     def _unanswered(self, candidate: Candidate, err: ApiError) -> TenantUnanswered:
         """The log gets the whole error; the condition only the part that the author of the kubeconfig may know."""

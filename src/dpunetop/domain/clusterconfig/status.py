@@ -36,10 +36,17 @@ CREDENTIAL_EXPIRES_SOON = "CredentialExpiresSoon"
 CERTIFICATE_EXPIRES_SOON = "CertificateExpiresSoon"
 """Reason of TenantObjsSynced, which is True: the tenant has to renew the certificate by which DPUs verify its
 databases."""
+SERVING_CERTIFICATE_EXPIRES_SOON = "ServingCertificateExpiresSoon"
+"""Reason of TenantReachable, which is True: the tenant has to renew the certificate of its API server."""
 LEADING_OUT = "LeadingOut"
 """Reason of PairsHealthy at the end, while hosts are drained and released as planned."""
 
-_WARNED_OF = (CREDENTIAL_SHORT_LIVED, CREDENTIAL_EXPIRES_SOON, CERTIFICATE_EXPIRES_SOON)
+_WARNED_OF = (
+    CREDENTIAL_SHORT_LIVED,
+    CREDENTIAL_EXPIRES_SOON,
+    CERTIFICATE_EXPIRES_SOON,
+    SERVING_CERTIFICATE_EXPIRES_SOON,
+)
 """Reasons that ask a person to act although the condition is True."""
 _COUNTED = tuple(type_ for type_, row in CONDITIONS.items() if row.counts)
 """The conditions that `Ready` sums up, in the order in which they need repair."""

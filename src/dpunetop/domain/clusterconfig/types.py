@@ -130,6 +130,12 @@ def tenant_cluster_name(namespace: str, name: str) -> str:
     return f"tenant/{namespace}/{name}"
 
 
+def config_of_tenant(cluster: str) -> tuple[str, str]:
+    """Namespace and name of the DpuClusterConfig whose tenant cluster has this name."""
+    _, namespace, name = cluster.split("/")
+    return namespace, name
+
+
 def has_finalizer(obj: Obj) -> bool:
     """Whether a DpuClusterConfig has our finalizer."""
     return FINALIZER in (obj["metadata"].get("finalizers") or ())

@@ -479,6 +479,10 @@ ACTION: Rows = {
         "spec.nodeSelector would drop DPUs that serve",
         "drain the hosts of the DPUs that the message names, or select them again",
     ),
+    "ServingCertificateExpiresSoon": (
+        "when the certificate of the tenant's API server ends; nothing connects to it from then on",
+        "have the tenant's administrator renew the serving certificate of its API server",
+    ),
     "StartingOverdue": (
         "the host has not been asked to drain within the limit, and why",
         "see what keeps the drain of the host from beginning",

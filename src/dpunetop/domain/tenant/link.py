@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from dpunetop.domain.clusterconfig.ownership import Owner
-from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, report
+from dpunetop.domain.clusterconfig.status import CREDENTIAL_EXPIRES_SOON, SERVING_CERTIFICATE_EXPIRES_SOON, report
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, Proven
 from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATION, TENANT_KUBECONFIG
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.reasons import CREDENTIALS_VALID, TENANT_REACHABLE
+from dpunetop.domain.tenant import servingcertificate
 from dpunetop.domain.tenant.credentialend import end_of
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, parse_secret
 from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, TenantKubeconfig, fingerprint, render_kubeconfig
@@ -25,6 +26,7 @@ from dpunetop.kube.conditions import Condition
 from dpunetop.kube.keys import INFRA, SECRETS
 from dpunetop.kube.meta import Obj, is_terminating, new_object
 from dpunetop.kube.plan import Apply, Ownership, Plan, Step
+from dpunetop.kube.validity import Validity
 
 _UID = re.compile(r"[A-Za-z0-9-]{1,64}")
 ANSWERED = "Answered"
@@ -58,6 +60,8 @@ class Linked:
     """See `root_print`."""
     fingerprint: str = ""
     """Of the kubeconfig with which it was verified."""
+    serving: Validity | None = None
+    """Of the certificate that its API server shows; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +205,20 @@ def _retry(view: LinkView) -> float | None:
         case TenantDenied() | WrongCluster():
             return _RETRY_DENIED_SECONDS
         case Linked():
-            end = end_of(view.choice.kubeconfig)
-            return None if end is None else end.pause(view.now)
+            return _until_an_end(view)
         case Unlinked():
             return None
     assert_never(view.attempt)
+
+
+def _until_an_end(view: LinkView) -> float | None:
+    """Seconds until time alone changes what is said of the kubeconfig, or of the server's certificate."""
+    end, linked = end_of(view.choice.kubeconfig), view.kept or view.attempt
+    pauses = (
+        None if end is None else end.pause(view.now),
+        servingcertificate.pause(linked.serving, view.now) if isinstance(linked, Linked) else None,
+    )
+    return min((seconds for seconds in pauses if seconds is not None), default=None)
 
 
 def _credentials(view: LinkView) -> Condition:
@@ -256,10 +269,8 @@ def _verified(view: LinkView) -> Condition:
 
 def _reachable(view: LinkView) -> Condition:
     match view.kept or view.attempt:
-        case Linked(_, None):
-            reason = "AddressRefused" if view.address_trouble else "Reachable"
-            words = "; ".join(filter(None, (view.address_trouble, _strangers(view))))
-            return Condition(TENANT_REACHABLE, "True", reason, words)
+        case Linked(_, None) as linked:
+            return _answering(view, servingcertificate.warning(linked.serving, view.now))
         case Linked(_, str(silent)):
             return Condition(TENANT_REACHABLE, "False", "Unreachable", f"{silent}; what runs is kept as it is")
         case TenantUnanswered(reason, message):
@@ -270,6 +281,14 @@ def _reachable(view: LinkView) -> Condition:
             return Condition(TENANT_REACHABLE, "Unknown", reason, message)
         case _:
             return Condition(TENANT_REACHABLE, "Unknown", "NoCredentials", "there is no kubeconfig that could be tried")
+
+
+def _answering(view: LinkView, ending: str) -> Condition:
+    """The tenant answers. `ending` is the warning about the end of its certificate; empty: none."""
+    warned = ((view.address_trouble, "AddressRefused"), (ending, SERVING_CERTIFICATE_EXPIRES_SOON))
+    reason = next((reason for words, reason in warned if words), "Reachable")
+    words = "; ".join(filter(None, (view.address_trouble, ending, _strangers(view))))
+    return Condition(TENANT_REACHABLE, "True", reason, words)
 
 
 def _strangers(view: LinkView) -> str:

@@ -19,6 +19,7 @@ from dpunetop.kube.errors import ApiError, NotFound, Unauthorized, Unreachable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, name_of, namespace_of
 from dpunetop.kube.requests import Request, Selection
+from dpunetop.kube.validity import Validity
 from dpunetop.kube.watch import INITIAL_EVENTS_END, QUIET, Quiet, WatchEvent
 from dpunetop.runtime.client.attempts import Attempts, is_another_worth_it, pause_seconds
 from dpunetop.runtime.client.documents import Page, checked_object, document_of, event_of, items_of, page_of
@@ -310,6 +311,11 @@ class Client:
     def anchor_pem(self) -> bytes:
         """See `Transport.anchor_pem`."""
         return self._transport.anchor_pem
+
+    @property
+    def serving(self) -> Validity | None:
+        """See `Transport.serving`."""
+        return self._transport.serving
 
     def close_connections(self) -> None:
         """See `Transport.close_connections`."""

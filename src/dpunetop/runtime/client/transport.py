@@ -20,6 +20,7 @@ from dpunetop.base.clock import Clock
 from dpunetop.base.stop import Stop
 from dpunetop.kube.errors import MOST_MESSAGE_CHARS, ApiError, Unreachable
 from dpunetop.kube.requests import Request
+from dpunetop.kube.validity import Validity
 from dpunetop.kube.watch import QUIET, Quiet
 from dpunetop.runtime.client.connection import (
     Anonymous,
@@ -141,6 +142,14 @@ class Transport:
     def anchor_pem(self) -> bytes:
         """The CA certificate that verified the latest handshake; empty before the first."""
         return self._sockets.anchor_pem
+
+    @property
+    def serving(self) -> Validity | None:
+        """Validity of the server's certificate at the latest handshake; None before the first.
+
+        Guarantees: at most an hour old while requests are sent, see `DialedConnection.is_connected`.
+        """
+        return self._sockets.serving
 
     @property
     def heard_at(self) -> float:

@@ -38,6 +38,7 @@ class Server(LossySource):
     """Answers who it is; what else happens in the meantime is up to the test."""
 
     anchor_pem = b""
+    serving = None
 
     def __init__(self, meanwhile: Callable[[], object], error: ApiError | None) -> None:
         super().__init__()

@@ -58,6 +58,7 @@ class Tenant(LossySource):
     """The server behind one kubeconfig, as one client sees it."""
 
     anchor_pem = b""
+    serving = None
 
     def __init__(self, letter: str, uid: str, error: ApiError | None) -> None:
         super().__init__()

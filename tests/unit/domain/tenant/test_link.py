@@ -1,7 +1,7 @@
 import base64
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +26,7 @@ from dpunetop.domain.tenant.link import (
 )
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.plan import Apply, ApplyStatus, Plan
+from dpunetop.kube.validity import Validity
 from dpunetop.sandbox.pki import Authority
 from support.kubeconfigs import good_kubeconfig
 from support.objects import config
@@ -318,3 +319,26 @@ def test_where_the_tenant_has_proved_who_it_is_stands_in_the_status_whatever_com
 def members(plan: Plan) -> Obj:
     (status,) = [step for step in plan.steps if isinstance(step, ApplyStatus)]
     return status.members
+
+
+ENDING = Validity(NOW - timedelta(days=365), NOW + timedelta(days=6))
+
+
+@pytest.mark.parametrize("kept", [None, Linked("t1", None, serving=ENDING)], ids=["chosen", "kept"])
+def test_the_end_of_the_servers_certificate_is_told_before_it_comes(kept: Linked | None) -> None:
+    attempt = TenantUnanswered("Timeout", "m") if kept else Linked("t1", None, serving=ENDING)
+    plan = plan_link(view(GOOD_CHOICE, attempt, kept))
+    assert said(plan)["TenantReachable"] == ("True", "ServingCertificateExpiresSoon")
+    assert "ends at 2026-01-07T00:00:00Z" in message_of(plan, "TenantReachable")
+
+
+def test_the_end_of_the_servers_certificate_is_looked_at_again_before_that_of_the_kubeconfig() -> None:
+    assert plan_link(view(GOOD_CHOICE, Linked("t1", None, serving=ENDING))).requeue_after_seconds == 600.0
+
+
+def test_a_refused_address_comes_before_the_end_of_the_servers_certificate_and_both_are_told() -> None:
+    shown = replace(
+        view(GOOD_CHOICE, Linked("t1", None, serving=ENDING)), address_trouble="address 10.0.0.1 is loopback"
+    )
+    assert said(plan_link(shown))["TenantReachable"] == ("True", "AddressRefused")
+    assert "loopback; the certificate" in message_of(plan_link(shown), "TenantReachable")

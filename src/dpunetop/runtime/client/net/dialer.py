@@ -21,6 +21,8 @@ from dpunetop.runtime.client.net.resolver import Lookup, Resolver, SocketAddress
 from dpunetop.runtime.client.net.sockets import PlainSocket, Sockets, TlsSocket, unheard, unmapped
 from dpunetop.runtime.metrics import ClientMetrics
 
+_LONGEST_USE_SECONDS = 3600.0
+"""After this time a kept connection is opened anew, so that a renewed certificate of the server is seen."""
 CONNECT_SECONDS = 10.0
 """Timeout of connecting and of the first bytes of a stream; a call has its own timeout."""
 
@@ -124,7 +126,23 @@ class DialedConnection(HTTPSConnection):
         self.answering: socket.socket | None = None
         self.used = dialer.sockets.clock.monotonic()
         """When the head of its last response was awaited."""
+        self._connected = self.used
         super().__init__(host, **settings)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the next request may use it: urllib3 asks this of each connection that it takes from a pool.
+
+        Guarantees: False once the certificate that its handshake verified has ended, and after an hour, since only a
+            handshake shows the certificate that the server has now.
+        """
+        return super().is_connected and not self._is_outdated()
+
+    def _is_outdated(self) -> bool:
+        clock = self._sockets.clock
+        serving = self.sock.serving if isinstance(self.sock, TlsSocket) else None
+        is_ended = serving is not None and clock.now() >= serving.end
+        return is_ended or clock.monotonic() - self._connected >= _LONGEST_USE_SECONDS
 
     @property
     def timeout(self) -> float:
@@ -142,6 +160,7 @@ class DialedConnection(HTTPSConnection):
     def connect(self) -> None:
         generation = self._sockets.generation
         super().connect()
+        self._connected = self._sockets.clock.monotonic()
         self.bound(self._deadline)
         if generation != self._sockets.generation:
             raise ConnectionResetError("shut down while it was being opened")

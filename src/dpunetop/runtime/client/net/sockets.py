@@ -12,10 +12,12 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from dpunetop.base.clock import Clock
 from dpunetop.base.quoting import printable
+from dpunetop.kube.validity import Validity
 from dpunetop.runtime.client.connection import ClientCertificate, ConfigurationError, Connection
 
 
@@ -35,7 +37,8 @@ class Sockets:
         self._open: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.generation = 0  # counts the calls of shut_down
         self.on_verified: Callable[[str], None] = unheard
-        self.anchor_pem = b""  # replaced by any thread after a handshake
+        self.anchor_pem = b""  # replaced by any thread after a handshake, as is the next one
+        self.serving: Validity | None = None
 
     def __len__(self) -> int:
         with self._guard:
@@ -90,11 +93,14 @@ class TlsSocket(ssl.SSLSocket):
 
     deadline: float = math.inf
     context: TlsContext
+    serving: Validity | None = None
+    """That of the certificate that the handshake verified."""
 
     def do_handshake(self, block: bool = False) -> None:
         self.context.sockets.add(self)
         super().do_handshake(block)
         self.context.sockets.anchor_pem = _anchor(self)
+        self.context.sockets.serving = self.serving = _validity(self)
         self.context.sockets.on_verified(unmapped(self.getpeername()[0]))
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
@@ -120,6 +126,18 @@ def _anchor(sock: ssl.SSLSocket) -> bytes:
         return ssl.DER_cert_to_PEM_cert(sock.get_verified_chain()[-1]).encode()
     # Public only from 3.13 on; there since 3.10.
     return bytes(cast(Any, sock)._sslobj.get_verified_chain()[-1].public_bytes().encode())
+
+
+def _validity(sock: ssl.SSLSocket) -> Validity | None:
+    certificate = sock.getpeercert() or {}
+    begin, end = certificate.get("notBefore"), certificate.get("notAfter")
+    if not isinstance(begin, str) or not isinstance(end, str):
+        return None
+    return Validity(_moment(begin), _moment(end))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
 def unmapped(address: str) -> str:
