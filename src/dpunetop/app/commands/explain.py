@@ -20,6 +20,7 @@ from dpunetop.app.commands.lease import OperatorSeen
 from dpunetop.app.commands.output import Output
 from dpunetop.app.commands.rows import WRONG_PHASES, Row, rows_of
 from dpunetop.app.commands.saying import (
+    condition_words,
     contradiction,
     drain_tone,
     drain_words,
@@ -295,8 +296,7 @@ def _mistake_lines(explanation: Explanation) -> Iterable[tuple[str, Tone]]:
 def _operator_lines(explanation: Explanation) -> Iterable[tuple[str, Tone]]:
     ready = ready_condition(explanation.config.config)
     if ready is not None and ready["status"] != "True":
-        words = f"Ready={ready['status']} {ready['reason']}: {ready['message']}"
-        yield f"  the operator says of the DpuClusterConfig: {_cut(words)}", Tone.WARN
+        yield f"  the operator says of the DpuClusterConfig: {condition_words(ready, _MOST_WORDS)}", Tone.WARN
 
 
 def _ways(explanation: Explanation) -> Iterable[tuple[str, Tone]]:

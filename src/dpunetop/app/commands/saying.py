@@ -8,10 +8,11 @@ from typing import Any, assert_never
 
 from dpunetop.app.commands.inspection import ConfigInspection, Inspection
 from dpunetop.app.commands.layout import Tone
-from dpunetop.base.quoting import named
+from dpunetop.base.quoting import cut, named
 from dpunetop.domain.dpunode.objects import STEP_FIELDS
 from dpunetop.domain.dpunode.status import DpuNodeStatus, DrainStep
 from dpunetop.domain.dpunode.written import PastDrain, Written
+from dpunetop.domain.reasons import meaning
 
 _UNITS = (("d", 86400, 3600, "h"), ("h", 3600, 60, "m"), ("m", 60, 1, "s"))
 
@@ -136,3 +137,10 @@ def written_document(written: Written | None) -> Mapping[str, Any] | None:
         "host": written.host,
         "lastDrain": drain and {"started": drain.started, "ended": drain.ended or None, **steps},
     }
+
+
+def condition_words(said: Mapping[str, Any], most: int) -> str:
+    """A condition as the operator has written it, cut to so many characters, with the next step of its reason."""
+    step = meaning(said["reason"]).next_step
+    words = cut(f"{said['type']}={said['status']} {said['reason']}: {said['message']}", most)
+    return words if step in words else f"{words}; {step}"

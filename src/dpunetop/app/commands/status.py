@@ -14,6 +14,7 @@ from dpunetop.app.commands.layout import Cell, Column, Table, Tone
 from dpunetop.app.commands.output import Format, Output
 from dpunetop.app.commands.rows import MOST_WORDS, TONES, Row, rows_of, why
 from dpunetop.app.commands.saying import (
+    condition_words,
     contradictions,
     drain_tone,
     remembered_words,
@@ -236,12 +237,10 @@ def _repeats(ready: Mapping[str, Any], told: Iterable[Mapping[str, Any]]) -> boo
 
 def _said(who: str, said: Mapping[str, Any]) -> tuple[str, Tone]:
     """The words of a condition; only its name if all is well."""
-    name = f"{said['type']}={said['status']} {said['reason']}"
     if said["status"] == "True" and meaning(said["reason"]).gravity is Gravity.GOOD:
+        name = f"{said['type']}={said['status']} {said['reason']}"
         return f"{who}: the operator says: {cut(name, MOST_WORDS)}", Tone.GOOD
-    step = meaning(said["reason"]).next_step
-    words = cut(f"{name}: {said['message']}", MOST_WORDS)
-    return f"{who}: the operator says: {words if step in words else f'{words}; {step}'}", Tone.WARN
+    return f"{who}: the operator says: {condition_words(said, MOST_WORDS)}", Tone.WARN
 
 
 def _told(config: DpuClusterConfig) -> Iterable[Mapping[str, Any]]:

@@ -8,8 +8,13 @@ from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.names import DPUCLUSTERCONFIGS
 from dpunetop.domain.reasons import (
     CONDITIONS,
+    CREDENTIALS_VALID,
+    DPU_CREDENTIAL_VALID,
     MCP_READY,
+    OVN_KUBE_READY,
     READY,
+    TENANT_OBJS_SYNCED,
+    TENANT_REACHABLE,
     Gravity,
     event,
     good_event,
@@ -52,6 +57,7 @@ _COUNTED = tuple(type_ for type_, row in CONDITIONS.items() if row.counts)
 """The conditions that `Ready` sums up, in the order in which they need repair."""
 
 
+_OF_ALL_DPUS = (CREDENTIALS_VALID, TENANT_REACHABLE, DPU_CREDENTIAL_VALID, TENANT_OBJS_SYNCED)
 _FAREWELL = (
     "deleting this DpuClusterConfig drains the hosts that it serves, one after the other, and leaves them cordoned; "
     "annotate it dpu.openshift.io/force-delete=yes to have them cut off instead"
@@ -73,6 +79,18 @@ def summary(config: DpuClusterConfig) -> Condition:
     stuck = [lack for lack in lacking if lack.status == "False" and not _passes(lack.reason)]
     ready = Condition(READY, "True", "AllReady", _FAREWELL if config.kubeconfig_secret else "")
     return (stuck or lacking or [ready])[0]
+
+
+def hindrance(config: DpuClusterConfig, has_pods: bool) -> Condition | None:
+    """What keeps every DPU that does not serve yet from it: the first of the conditions about the tenant that is False
+    and does not become True by itself; before the pods are deployed, `OvnKubeReady` too.
+
+    `PairsHealthy` and `McpReady` are not asked, nor `OvnKubeReady` later: each DPU has a share of its own in these.
+    """
+    wanted = _OF_ALL_DPUS if has_pods else (*_OF_ALL_DPUS, OVN_KUBE_READY)
+    lacking = (_lack(config, type_) for type_ in wanted)
+    stuck = (lack for lack in lacking if lack is not None and lack.status == "False" and not _passes(lack.reason))
+    return next(stuck, None)
 
 
 def _lack(config: DpuClusterConfig, type_: str) -> Condition | None:

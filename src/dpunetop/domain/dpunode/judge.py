@@ -9,6 +9,7 @@ from typing import assert_never
 
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.status import hindrance
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.status import IN_DRAIN, NOTHING_SERVED, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
@@ -284,6 +285,8 @@ def _to_come(facts: _DpuFacts) -> _Explanation:
         return _Explanation("DpuGone", f"there is no Node {named(facts.member.dpu)}")
     if facts.dpu.trouble:
         return _unguarded(facts)
+    if (found := hindrance(facts.roster.config, facts.roster.has_entries)) is not None:
+        return _Explanation(found.reason, found.message)
     if facts.dpu.node.cordoned:
         words = f"{named(facts.member.dpu)} is cordoned: it begins to serve once it is schedulable"
         return _Explanation(str(EntryWait.PROTECTION_PENDING), words)

@@ -15,7 +15,7 @@ from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.reasons import meaning
 from dpunetop.kube.errors import ApiError, Forbidden, TooManyRequests, Unreachable
 from dpunetop.kube.keys import CUSTOMRESOURCEDEFINITIONS, NAMESPACES, NODES, PODS, crd_name
-from support.looks import explained, say, see, serving, status_of, write
+from support.looks import explained, lead, say, see, serving, status_of, write
 from support.objects import NAMESPACE, condition
 from support.scripteddrain import DPU, HOST, TENANT_UID, World, dpu_node
 from support.strangeimages import WRONG_MACHINE
@@ -315,6 +315,22 @@ def test_the_tenants_own_kubeconfig_is_believed() -> None:
     world = serving()
     world.tenant.put(NAMESPACES, {"metadata": {"name": "kube-system", "uid": TENANT_UID}})
     assert status_of(world)[1] is Exit.GOOD
+
+
+# --- the operator has never seen the tenant ---------------------------------------------------------------------------
+
+
+def test_a_dpu_that_waits_for_a_tenant_nobody_has_seen_names_that_and_no_blocker() -> None:
+    world = World()
+    lead(world, "2026-01-01T00:00:00.000000Z")
+    words = "tenant:6443: its certificate has expired; its administrator has to renew it"
+    say(world, condition("TenantReachable", "False", "TLS", words))
+    say(world, condition("Ready", "False", "TLS", f"TenantReachable: {words}"))
+    for said, code in (status_of(world), explained(world, DPU)):
+        says(said, "TenantReachable", words, meaning("TLS").next_step)
+        assert "its blocker and budget come first" not in said
+        assert code is Exit.WRONG
+    says(explained(world, DPU)[0], "the operator says of the DpuClusterConfig", meaning("TLS").next_step)
 
 
 # --- odd names --------------------------------------------------------------------------------------------------------

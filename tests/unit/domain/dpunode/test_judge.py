@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dpunetop.domain.clusterconfig.access import Access
+from dpunetop.domain.clusterconfig.types import parse_config
 from dpunetop.domain.dpunode.judge import dpu_node_statuses, unseen_statuses
 from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
@@ -226,3 +227,30 @@ def test_a_hold_that_is_not_of_the_drain_shows_as_well() -> None:
 
 def test_thousands_that_say_the_same_share_it() -> None:
     assert at_rest().conditions is at_rest().conditions
+
+
+HINDERED = {  # a condition of the DpuClusterConfig, whether pods are deployed -> why the DPU does not serve
+    "the tenant cannot be seen": (("TenantReachable", "False", "TLS"), True, "TLS"),
+    "the kubeconfig is refused": (("CredentialsValid", "False", "Unauthorized"), True, "Unauthorized"),
+    "the kubeconfig is not there": (("CredentialsValid", "False", "SecretNotFound"), True, "SecretNotFound"),
+    "a copy is not made": (("TenantObjsSynced", "False", "Forbidden"), True, "Forbidden"),
+    "the pods hold no credential": (("DpuCredentialValid", "False", "Revoked"), True, "Revoked"),
+    "no image is known": (("OvnKubeReady", "False", "NoImage"), False, "NoImage"),
+    "a pod of another DPU fails": (("OvnKubeReady", "False", "NoImage"), True, "ProtectionPending"),
+    "it passes": (("TenantObjsSynced", "False", "WaitingForTenantObjects"), True, "ProtectionPending"),
+    "it is not known yet": (("TenantReachable", "Unknown", "NoCredentials"), True, "ProtectionPending"),
+}
+
+
+@pytest.mark.parametrize(("said", "has_pods", "reason"), HINDERED.values(), ids=HINDERED)
+def test_a_pair_that_does_not_serve_yet_names_what_keeps_every_new_pair_from_it(
+    said: tuple[str, str, str], has_pods: bool, reason: str
+) -> None:
+    live = GIVEN.config.live
+    told = {**live, "status": {**live["status"], "conditions": [condition(*said, "the cause")]}}
+    kept = replace(GIVEN, config=parse_config(told), has_entries=has_pods)
+    decided = decide(kept, slot(member(**NO_ENTRY)), dpu())
+    found = judged(decided, replace(report_host(decided, None, {}), dpu_statuses=()))
+    assert (found.phase, found.reason) == (Phase.WAITING, reason)
+    if reason != "ProtectionPending":
+        assert found.message.startswith(f"{said[0]}: the cause; ")
