@@ -61,6 +61,7 @@ OTHERS: dict[str, frozenset[str]] = {
     "the label of a metric for the reasons of an API server": frozenset({OTHER_REASON}),
     "states of a rollout, in a metric": frozenset(Rollout) - REASONS.keys() - {"Unknown"},
     "phases of a DpuNode": frozenset(Phase) - REASONS.keys(),
+    "what an API server calls a credential that it refuses": frozenset({"Unauthorized"}),
     "values of spec": frozenset({"Auto", "Retain", "Delete", "Cordon", "Report", "Hold", "Abort"}),
     "kinds, groups and fields of the API": frozenset(
         {

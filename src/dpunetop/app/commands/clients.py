@@ -12,7 +12,7 @@ from dpunetop import __version__
 from dpunetop.base.clock import Clock
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.base.stop import Stop
-from dpunetop.domain.tenant.credentialend import End, end_of_certificate, end_of_token
+from dpunetop.domain.tenant.credentialend import End, end_of_certificate, end_of_token, why_refused
 from dpunetop.kube.errors import Unauthorized, Unreachable
 from dpunetop.kube.requests import Request, changes_nothing
 from dpunetop.kube.watch import Quiet
@@ -64,14 +64,7 @@ class GivenCredential:
     def refused(self, clock: Clock) -> str:
         """Why a server does not accept it, as far as it says itself."""
         what, end = _end_of(self.credential)
-        if not what:
-            why = "it holds neither a token nor a client certificate"
-        elif end is None:
-            why = f"{what} was revoked, or the server does not know it"
-        elif end.at <= clock.now():
-            why = f"{what} ended on {end.text}"
-        else:
-            why = f"{what} is good until {end.text}, so it was revoked, or is another cluster's"
+        why = why_refused(what, end, clock.now()) if what else "it holds neither a token nor a client certificate"
         return f"the server does not accept {self.whose}: {why}"
 
 

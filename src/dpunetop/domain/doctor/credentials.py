@@ -61,6 +61,8 @@ def _replace(store: str) -> str:
 
 
 def _end(about: str, end: End | None, now: datetime, mend: str, what: str = "credential") -> Diagnosis:
+    if early := end.early(now) if end else "":
+        return fail(about, f"its {what} {early}", mend)
     if end is None or now < end.warn_from:
         return ok(about, f"its {what} is good until {end.text}" if end else f"its {what} does not say that it ends")
     if now >= end.at:

@@ -18,7 +18,7 @@ from dpunetop.domain.names import ACCEPT_TENANT_ANNOTATION, SAME_TENANT_ANNOTATI
 from dpunetop.domain.names import TENANT_CREDENTIAL_KEY as KEY
 from dpunetop.domain.reasons import CREDENTIALS_VALID, TENANT_REACHABLE
 from dpunetop.domain.tenant import servingcertificate
-from dpunetop.domain.tenant.credentialend import end_of
+from dpunetop.domain.tenant.credentialend import End, end_of, end_of_own, why_refused
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig, parse_secret
 from dpunetop.domain.tenant.kubeconfigmodel import KubeconfigRejected, TenantKubeconfig, fingerprint, render_kubeconfig
 from dpunetop.domain.tenant.pem import BadPem, certificates
@@ -35,6 +35,7 @@ TENANT_IS_INFRA, TENANT_SWAPPED = "TenantIsInfra", "TenantSwapped"
 ANOTHER_CLUSTER = frozenset({TENANT_IS_INFRA, TENANT_SWAPPED})
 """Reasons for a cluster that answers under the tenant's kubeconfig and must not be used."""
 _SHOWN = 5
+_UNAUTHORIZED = "Unauthorized"
 _RETRY_UNANSWERED_SECONDS = 3.0
 _RETRY_DENIED_SECONDS = 30.0
 
@@ -232,14 +233,26 @@ def _credentials(view: LinkView) -> Condition:
             return Condition(
                 CREDENTIALS_VALID, "Unknown", "NotVerified", f"{words}: {reason}: {message}{_what_stays(view)}"
             )
-        case TenantDenied(reason, message):
-            words = f"the tenant refuses the kubeconfig of {_secret(view)}: {reason}: {message}; put a good one into it"
-            return _invalid(reason, f"{words}{_what_stays(view)}")
+        case TenantDenied():
+            return _denied(view, view.attempt)
         case WrongCluster(reason, message):
             return _invalid(reason, f"{_secret(view)}: {message}{_what_stays(view)}")
         case Unlinked():
             return Condition(CREDENTIALS_VALID, "Unknown", "NotVerified", "there is no kubeconfig")
     assert_never(view.attempt)
+
+
+def _denied(view: LinkView, denied: TenantDenied) -> Condition:
+    """The refusal, and why, as far as the kubeconfig says itself."""
+    kubeconfig, whose = view.choice.kubeconfig, f"the tenant refuses the kubeconfig of {_secret(view)}"
+    said = denied.reason if denied.message in ("", denied.reason) else f"{denied.reason}: {denied.message}"
+    if denied.reason != _UNAUTHORIZED or kubeconfig is None:
+        return _invalid(denied.reason, f"{whose}: {said}; put a good one into it{_what_stays(view)}")
+    end = end_of_own(kubeconfig)
+    why = why_refused("its client certificate" if kubeconfig.token is None else "its token", end, view.now)
+    is_ended = end is not None and end.at <= view.now
+    reason = "Expired" if is_ended else denied.reason
+    return _invalid(reason, f"{whose}: {said}: {why}; put a good one into it{_what_stays(view)}")
 
 
 def _secret(view: LinkView) -> str:
@@ -260,11 +273,24 @@ def _verified(view: LinkView) -> Condition:
     if end is None:
         return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is accepted; it does not say until when")
     if view.now >= end.at:
-        return _invalid("Expired", f"{whose} ended at {end.text}; put a new one into it")
+        return _overdue(view, end)
     if view.now >= end.warn_from:
         words = f"{whose} ends soon, at {end.text}; put a new one into it before"
         return Condition(CREDENTIALS_VALID, "True", CREDENTIAL_EXPIRES_SOON, words)
     return Condition(CREDENTIALS_VALID, "True", "Verified", f"{whose} is good until {end.text}")
+
+
+def _overdue(view: LinkView, end: End) -> Condition:
+    """By the operator's clock it has ended. A tenant that still answers knows better; it is asked every few seconds."""
+    whose, linked = f"the kubeconfig of {_secret(view)}", view.attempt
+    if end.of or not isinstance(linked, Linked) or linked.silent is not None:
+        return _invalid("Expired", f"{whose} ended at {end.text}; put a new one into it")
+    words = (
+        f"{whose} ended at {end.text} by the operator's clock, and the tenant still accepts it; put a new one into it"
+    )
+    return Condition(
+        CREDENTIALS_VALID, "True", CREDENTIAL_EXPIRES_SOON, f"{words}, and compare the clocks of both sides"
+    )
 
 
 def _reachable(view: LinkView) -> Condition:
@@ -276,7 +302,8 @@ def _reachable(view: LinkView) -> Condition:
         case TenantUnanswered(reason, message):
             return Condition(TENANT_REACHABLE, "False", reason, message)
         case TenantDenied(_, message):
-            return Condition(TENANT_REACHABLE, "True", ANSWERED, message)
+            words = f"the tenant answers, and refuses the kubeconfig: {message}; see {CREDENTIALS_VALID}"
+            return Condition(TENANT_REACHABLE, "True", ANSWERED, words)
         case WrongCluster(reason, message):
             return Condition(TENANT_REACHABLE, "Unknown", reason, message)
         case _:

@@ -38,6 +38,8 @@ class Certificates:
 
     pem: str
     """Canonical: only the blocks, each as the library writes it."""
+    not_before: datetime
+    """The latest begin of validity among them, UTC."""
     not_after: datetime
     """The earliest end of validity among them, UTC."""
     trusted_until: datetime
@@ -156,4 +158,5 @@ def _summary(found: list[x509.Certificate]) -> Certificates:
     with _readable("a certificate that cannot be read"):
         pem = "".join(certificate.public_bytes(form.Encoding.PEM).decode() for certificate in found)
         ends = [certificate.not_valid_after_utc for certificate in found]
-        return Certificates(pem, min(ends), max(ends), public)
+        begins = [certificate.not_valid_before_utc for certificate in found]
+        return Certificates(pem, max(begins), min(ends), max(ends), public)

@@ -12,7 +12,6 @@ import pytest
 from dpunetop.app.commands.clients import MOST_SECONDS, ReadingTransport
 from dpunetop.app.commands.unlooked import next_step, unlooked_words
 from dpunetop.base.stop import Stop
-from dpunetop.domain.tenant.credentialend import end_of_certificate
 from dpunetop.kube import requests
 from dpunetop.kube.errors import ApiError, Forbidden, Unauthorized, Unreachable
 from dpunetop.kube.keys import INFRA, NODES
@@ -29,8 +28,8 @@ from dpunetop.runtime.client.connection import (
 from dpunetop.runtime.client.transport import CallOptions, Response, Transport
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import NotEngaged, NotSynced
-from dpunetop.sandbox.pki import Authority
 from support.clock import EPOCH, FakeClock
+from support.pki import pair
 
 READ = requests.get(NODES, "", "n")
 
@@ -101,9 +100,7 @@ def test_a_shorter_timeout_of_the_caller_is_kept(monkeypatch: pytest.MonkeyPatch
     assert bed.asked == [3.0, MOST_SECONDS]
 
 
-PAIR = Authority("test").client("jo")
-CERTIFICATE = ClientCertificate(PAIR.certificate.decode(), Redacted(PAIR.key.decode()))
-UNTIL = end_of_certificate(PAIR.certificate.decode())
+CERTIFICATE = ClientCertificate(pair().cert.decode(), Redacted(pair().key.decode()))
 LIFETIME = timedelta(days=900)
 """After it none of these is good."""
 
@@ -119,15 +116,15 @@ TOKEN = jwt(EPOCH + timedelta(days=1))
 @pytest.mark.parametrize(
     ("credential", "age", "words"),
     [
-        (CERTIFICATE, LIFETIME, f"its client certificate ended on {UNTIL and UNTIL.text}"),
-        (CERTIFICATE, timedelta(0), f"its client certificate is good until {UNTIL and UNTIL.text}, so it was revoked"),
+        (CERTIFICATE, LIFETIME, "its client certificate ended on 2027-01-01T00:00:00Z"),
+        (CERTIFICATE, timedelta(1), "its client certificate is good until 2027-01-01T00:00:00Z, so it was revoked"),
+        (CERTIFICATE, timedelta(-1), "its client certificate is valid only from 2026-01-01T00:00:00Z on; compare"),
         (TokenSource(lambda: TOKEN), LIFETIME, "its token ended on 2026-01-02T00:00:00Z"),
         (StaticToken(Redacted(TOKEN)), LIFETIME, "its token ended on 2026-01-02T00:00:00Z"),
         (StaticToken(Redacted("opaque")), LIFETIME, "its token was revoked, or the server does not know it"),
         (Anonymous(), LIFETIME, "it holds neither a token nor a client certificate"),
     ],
-    # Times are not part of the ids: each process of a run must collect the same tests.
-    ids=("ended", "revoked", "token ended", "static token ended", "opaque token", "none"),
+    ids=("ended", "revoked", "not valid yet", "token ended", "static token ended", "opaque token", "none"),
 )
 def test_a_kubeconfig_that_is_not_accepted_is_named_with_its_end(
     monkeypatch: pytest.MonkeyPatch, credential: Credential, age: timedelta, words: str

@@ -214,6 +214,13 @@ def known_by(authority: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def valid_between(begin: int, end: int) -> bytes:
+    """A kubeconfig with a token that is valid between so many days after now."""
+    claims = {name: int((NOW + timedelta(days=days)).timestamp()) for name, days in {"nbf": begin, "exp": end}.items()}
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return good_kubeconfig(token=f"e30.{body}.c2ln")
+
+
 BAD = preflight.secret(b"kind: Config")
 MORE: dict[str, tuple[Plant, str, Verdict, str]] = {
     "a definition of another release": (
@@ -343,6 +350,12 @@ MORE: dict[str, tuple[Plant, str, Verdict, str]] = {
         "tenant-kubeconfig",
         Verdict.WARN,
         "ends on 2026-12-03T00:00:00Z (certificate-authority-data",
+    ),
+    "a token that is not valid yet": (
+        lambda infra, tenant: infra.put(SECRETS, [preflight.secret(valid_between(1, 30))]),
+        "tenant-kubeconfig",
+        Verdict.FAIL,
+        "its credential is valid only from 2026-12-02T12:00:00Z on; compare the clocks of both sides",
     ),
     "nothing that is copied": (
         in_order_already,

@@ -30,6 +30,7 @@ from dpunetop.kube.validity import Validity
 from dpunetop.sandbox.pki import Authority
 from support.kubeconfigs import good_kubeconfig
 from support.objects import config
+from support.pki import pair
 
 OWNER = Owner(config(), "0123")
 GOOD = good_kubeconfig()
@@ -248,7 +249,14 @@ ENDS = {  # token lives from, to (seconds from NOW) -> status, reason, words, se
     "far off": (-HOUR, YEAR, "True", "Verified", "is good until 2027-01-01T00:00:00Z", 6 * HOUR + 1.0),
     "in eight days": (-YEAR, 8 * 86_400, "True", "Verified", "is good until 2026-01-09T00:00:00Z", 6 * HOUR + 1.0),
     "in six days": (-YEAR, 6 * 86_400, "True", "CredentialExpiresSoon", "ends soon, at 2026-01-07", 6 * HOUR + 1.0),
-    "now": (-YEAR, 0, "False", "Expired", "ended at 2026-01-01T00:00:00Z; put a new one into it", None),
+    "now, by our clock": (
+        -YEAR,
+        0,
+        "True",
+        "CredentialExpiresSoon",
+        "and the tenant still accepts it; put a new",
+        None,
+    ),
     "of an hour, just given": (0, HOUR, "True", "Verified", "is good until 2026-01-01T01:00:00Z", 2401.0),
     "of an hour, nearly over": (-3000, 600, "True", "CredentialExpiresSoon", "ends soon", 601.0),
 }
@@ -267,6 +275,57 @@ def test_until_when_a_kubeconfig_is_good_is_told_with_its_secret(
     assert message_of(plan).startswith("the kubeconfig of Secret tenant-cluster-1-kubeconf ")
     assert words in message_of(plan)
     assert plan.requeue_after_seconds == again
+
+
+LONG_GONE = KubeconfigChoice(parse_kubeconfig(good_kubeconfig(token=jwt(exp=int(NOW.timestamp()) - 60))), None)
+
+
+def test_a_kubeconfig_that_has_ended_is_called_so_while_the_tenant_cannot_be_asked() -> None:
+    plan = plan_link(view(LONG_GONE, Linked("t1", "Timeout")))
+    assert said(plan)["CredentialsValid"] == ("False", "Expired")
+    assert "ended at 2025-12-31T23:59:00Z; put a new one into it" in message_of(plan)
+
+
+def test_an_authority_that_has_ended_is_told_whoever_answers_since_it_is_we_who_look_at_it() -> None:
+    linked = view(KubeconfigChoice(replace(MODEL, ca_pem=pair("ended", 1).cert.decode()), None), Linked("t1", None))
+    plan = plan_link(replace(linked, now=NOW + timedelta(days=2)))
+    assert said(plan)["CredentialsValid"] == ("False", "Expired")
+
+
+REFUSED = {  # token of the refused kubeconfig -> reason, words
+    "ended": (jwt(exp=int(NOW.timestamp()) - 60), "Expired", "its token ended on 2025-12-31T23:59:00Z"),
+    "not valid yet": (
+        jwt(nbf=int(NOW.timestamp()) + 60, exp=int(NOW.timestamp()) + 999),
+        "Unauthorized",
+        "its token is valid only from 2026-01-01T00:01:00Z on; compare the clocks of both sides, or wait",
+    ),
+    "issued in the future": (
+        jwt(iat=int(NOW.timestamp()) + 60, exp=int(NOW.timestamp()) + 999),
+        "Unauthorized",
+        "its token is valid only from 2026-01-01T00:01:00Z on",
+    ),
+    "good by itself": (
+        jwt(exp=int(NOW.timestamp()) + 60),
+        "Unauthorized",
+        "its token is good until 2026-01-01T00:01:00Z, so it was revoked, or is another cluster's",
+    ),
+    "opaque": ("opaque", "Unauthorized", "its token was revoked, or the server does not know it"),
+}
+
+
+@pytest.mark.parametrize(("token", "reason", "words"), REFUSED.values(), ids=REFUSED)
+def test_a_refused_kubeconfig_says_why_as_far_as_it_knows(token: str, reason: str, words: str) -> None:
+    model = parse_kubeconfig(good_kubeconfig(token=token))
+    plan = plan_link(view(KubeconfigChoice(model, None), TenantDenied("Unauthorized", "Unauthorized")))
+    assert said(plan) == {"CredentialsValid": ("False", reason), "TenantReachable": ("True", "Answered")}
+    assert f"refuses the kubeconfig of Secret tenant-cluster-1-kubeconf: Unauthorized: {words}" in message_of(plan)
+    assert message_of(plan, "TenantReachable").startswith("the tenant answers, and refuses the kubeconfig")
+
+
+def test_a_right_that_lacks_is_not_laid_to_the_credential() -> None:
+    plan = plan_link(view(LONG_GONE, TenantDenied("Forbidden", "namespaces is forbidden")))
+    assert said(plan)["CredentialsValid"] == ("False", "Forbidden")
+    assert "Forbidden: namespaces is forbidden; put a good one into it" in message_of(plan)
 
 
 NO_END = ("opaque", "a.b", "a.b.c", f"a.{'x' * 20_000}.c", jwt(exp="soon"), jwt(exp=True), jwt(exp=10**30), "a.W10.c")
