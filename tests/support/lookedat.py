@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dpunetop.domain.doctor.model import Place
@@ -12,9 +13,11 @@ from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, labels_of, name_of, namespace_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import matches, parse_selector
+from dpunetop.kube.validity import Validity
 from dpunetop.runtime.client.documents import Page
 
 FORBIDDEN = Forbidden(403, "Forbidden", "you may not")
+GOOD_CERTIFICATE = Validity(datetime(2026, 1, 1, tzinfo=UTC), datetime(2028, 1, 1, tzinfo=UTC))
 
 
 @dataclass
@@ -30,6 +33,8 @@ class LookedAt:
     refuses: dict[str, ApiError] = field(default_factory=dict)
     """By kind: what admission says."""
     gitversion: str = "v1.33.1"
+    serving: Validity | None = GOOD_CERTIFICATE
+    server_ahead: timedelta | None = timedelta()
     asked: list[object] = field(default_factory=list)
 
     def put(self, resource: Resource, objects: Iterable[Mapping[str, Any]]) -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -860,3 +861,28 @@ def test_where_a_server_was_verified_is_told_and_where_it_was_not_is_not(connect
         stranger = connect(server, ca_pem=ca_pem("another"), on_verified=seen.append)
         assert reason_of(lambda: stranger.call(GET, PATIENT)) == "TLS"
         assert seen == ["127.0.0.1"]
+
+
+DATES = {  # header Date of an answer -> by how many seconds the server is ahead
+    "ahead": ("Thu, 01 Jan 2026 00:00:40 GMT", 40.0),
+    "behind": ("Wed, 31 Dec 2025 23:00:00 GMT", -3600.0),
+    "of another form": ("2026-01-01", None),
+    "without a zone": ("Thu, 01 Jan 2026 00:00:40 -0000", None),
+    "garbage": ("x" * 5000, None),
+    "none": ("", None),
+}
+
+
+@pytest.mark.parametrize(("date", "ahead"), DATES.values(), ids=DATES)
+def test_the_clock_of_a_server_is_known_by_the_date_of_its_answers(
+    connect: Callable[..., Transport], date: str, ahead: float | None
+) -> None:
+    class Fixed(RealClock):
+        def now(self) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=UTC)
+
+    with LyingServer(lambda wire, _: wire.json(200, {}, {"Date": date} if date else None)) as server:
+        transport = connect(server, clock=Fixed())
+        assert transport.server_ahead is None
+        transport.call(GET, CallOptions(30.0))
+        assert transport.server_ahead == (None if ahead is None else timedelta(seconds=ahead))

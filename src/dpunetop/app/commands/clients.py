@@ -6,14 +6,17 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from dpunetop import __version__
+from dpunetop.app.commands.serverclock import ServerClock
 from dpunetop.base.clock import Clock
 from dpunetop.base.sensitive import Sensitive
 from dpunetop.base.stop import Stop
 from dpunetop.domain.tenant.credentialend import End, end_of_certificate, end_of_token, why_refused
 from dpunetop.kube.errors import Unauthorized, Unreachable
+from dpunetop.kube.keys import INFRA
 from dpunetop.kube.requests import Request, changes_nothing
 from dpunetop.kube.watch import Quiet
 from dpunetop.runtime.client.client import Client
@@ -61,10 +64,10 @@ class GivenCredential:
     """Where it stands: `kubeconfig PATH`."""
     credential: Credential
 
-    def refused(self, clock: Clock) -> str:
-        """Why a server does not accept it, as far as it says itself."""
+    def refused(self, now: datetime) -> str:
+        """Why a server does not accept it, as far as it says itself. `now` is the server's time."""
         what, end = _end_of(self.credential)
-        why = why_refused(what, end, clock.now()) if what else "it holds neither a token nor a client certificate"
+        why = why_refused(what, end, now) if what else "it holds neither a token nor a client certificate"
         return f"the server does not accept {self.whose}: {why}"
 
 
@@ -118,7 +121,8 @@ class ReadingTransport(Transport):
             raise self._silent(err) from err
         self._silences = 0
         if response.status == 401:
-            raise Unauthorized(401, "Unauthorized", self._given.refused(self._time))
+            now = self._time.now() + (self.server_ahead or timedelta())
+            raise Unauthorized(401, "Unauthorized", self._given.refused(now))
         return response
 
     @contextmanager
@@ -141,9 +145,9 @@ class ReadingTransport(Transport):
 
 
 @contextmanager
-def opened(clock: Clock) -> Iterator[Open]:
-    """A factory of read-only clients; their connections are closed on exit."""
-    stop = Stop(clock)
+def opened(clock: ServerClock) -> Iterator[Open]:
+    """A factory of read-only clients; their connections are closed on exit. `clock` follows the server of infra."""
+    stop, own = Stop(clock.own), clock.own
 
     def make(name: str, kubeconfig: str | None, context: str | None) -> Client:
         """Raises: ConfigurationError."""
@@ -151,8 +155,10 @@ def opened(clock: Clock) -> Iterator[Open]:
         metrics = Metrics().client(urlsplit(connection.url).netloc)
         agent = f"dpunetop-cli/{__version__}"
         whose = f"kubeconfig {kubeconfig}" if kubeconfig else "the credential that kubectl finds"
-        transport = ReadingTransport(connection, stop, user_agent=agent, metrics=metrics, clock=clock, whose=whose)
-        return Client(transport, clock=clock, metrics=metrics, name=name)
+        transport = ReadingTransport(connection, stop, user_agent=agent, metrics=metrics, clock=own, whose=whose)
+        if name == INFRA:
+            clock.follow(lambda: transport.server_ahead)
+        return Client(transport, clock=own, metrics=metrics, name=name)
 
     try:
         yield make

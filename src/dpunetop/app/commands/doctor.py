@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 
 from dpunetop.app.commands.exits import Exit
@@ -79,8 +78,8 @@ def _body(invocation: Invocation) -> Exit:
 
 def views(invocation: Invocation, infra: InfraLook, namespace: str) -> list[Facts]:
     """The facts, one view per tenant; a tenant without a kubeconfig counts as not looked at."""
-    now = datetime.now(UTC)
-    return [facts(infra, tenant, now, namespace) for tenant in _tenants(invocation, infra.configs)]
+    found = list(_tenants(invocation, infra.configs))
+    return [facts(infra, tenant, invocation.clock.now(), namespace) for tenant in found]
 
 
 def _tenants(invocation: Invocation, configs: Sequence[Obj]) -> Iterator[TenantLook]:

@@ -166,7 +166,7 @@ class Inspector:
         self._clock = clock
         self._look = OneShotListers(self._list, {**INDEXERS, DPUCLUSTERCONFIGS: CONFIG_INDEXERS})
         self._reader = self._look.reader()
-        self._operator = see_operator(self._reader, clock.now(), operator_namespace)
+        self._operator = see_operator(self._reader, clock.now, operator_namespace)
         namespace = self._operator.namespace
         self._store = DrainStore()
         self._infra = InfraHealth(self._health, clock)

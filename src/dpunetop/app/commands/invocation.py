@@ -13,6 +13,7 @@ from dpunetop.app.commands.exits import Exit
 from dpunetop.app.commands.flags import CommandParser, Flags, UsageError, read_flags
 from dpunetop.app.commands.lease import operator_namespace
 from dpunetop.app.commands.output import Output, clean
+from dpunetop.app.commands.serverclock import ServerClock, skew_words
 from dpunetop.app.commands.unlooked import unlooked_words
 from dpunetop.base.clock import Clock, RealClock
 from dpunetop.base.stop import Stop
@@ -55,7 +56,7 @@ class Invocation:
         def listed(_: str, selection: Selection) -> Iterable[Obj]:
             return (obj for page in infra.pages(selection, _PAGE) for obj in page.items)
 
-        return operator_namespace(listed, self.clock.now(), self.flags.operator_namespace)
+        return operator_namespace(listed, self.clock.now, self.flags.operator_namespace)
 
 
 Body = Callable[[Invocation], Exit]
@@ -66,13 +67,16 @@ def invoke(parser: CommandParser, arguments: Sequence[str], body: Body) -> int:
 
     Guarantees: an invalid flag, and a cluster that does not answer, is one line on stderr.
     """
-    clock = RealClock()
+    clock = ServerClock(RealClock())
     try:
         given = parser.parse_args(list(arguments))
         flags = read_flags(given, os.environ, sys.stdout.isatty())
         out = Output(sys.stdout, flags.output, flags.colour, sys.stdout.isatty())
         with opened(clock) as make:
-            return _run(Invocation(flags, given, out, clock, make), body)
+            code = _run(Invocation(flags, given, out, clock, make), body)
+        if words := skew_words(clock.ahead):
+            print(f"dpunetop: {words}", file=sys.stderr)
+        return code
     except (UsageError, ConfigurationError) as err:
         return _failed(str(err), Exit.USAGE)
     except ApiError as err:

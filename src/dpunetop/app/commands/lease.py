@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -38,13 +39,13 @@ class OperatorSeen:
     """Whether its Lease could not be read."""
 
 
-def operator_namespace(lists: List, now: datetime, given: str | None) -> str:
+def operator_namespace(lists: List, now: Callable[[], datetime], given: str | None) -> str:
     """The operator's namespace: `given`, else the one found in infra."""
     return given or see_operator(OneShotListers(lists, {}).reader(), now, None).namespace
 
 
-def see_operator(reader: Reader, now: datetime, namespace: str | None) -> OperatorSeen:
-    """Find the operator by its Lease, in that namespace or in all.
+def see_operator(reader: Reader, now: Callable[[], datetime], namespace: str | None) -> OperatorSeen:
+    """Find the operator by its Lease, in that namespace or in all. `now` is asked after the Lease was read.
 
     An operator without leader election, such as one run by hand, has none: then take the namespace of most blockers.
     """
@@ -54,7 +55,7 @@ def see_operator(reader: Reader, now: datetime, namespace: str | None) -> Operat
     return replace(seen, namespace=_home_of_blockers(reader) or seen.namespace or DEFAULT_OPERATOR_NAMESPACE)
 
 
-def _leased(reader: Reader, now: datetime, namespace: str | None) -> OperatorSeen:
+def _leased(reader: Reader, now: Callable[[], datetime], namespace: str | None) -> OperatorSeen:
     try:
         found = reader.list(INFRA, Selection(LEASES, namespace or "", by_name(OPERATOR_LEASE)))
     except NotSynced as err:
@@ -63,7 +64,7 @@ def _leased(reader: Reader, now: datetime, namespace: str | None) -> OperatorSee
         where = f"in namespace {namespace}" if namespace else "in any namespace"
         words = f"there is no Lease {OPERATOR_LEASE} {where}, and one that runs without --leader-elect has none"
         return OperatorSeen(namespace or "", None, f"{_NOT_KNOWN}: {words}")
-    return _judged(max(found, key=lambda lease: str(at(lease, "spec", "renewTime") or "")), now)
+    return _judged(max(found, key=lambda lease: str(at(lease, "spec", "renewTime") or "")), now())
 
 
 def _home_of_blockers(reader: Reader) -> str:

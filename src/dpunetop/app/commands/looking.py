@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 from dpunetop.app.commands.unlooked import next_step
@@ -15,6 +16,7 @@ from dpunetop.kube.errors import ApiError, Forbidden, NotFound, Unauthorized, Un
 from dpunetop.kube.keys import SELFSUBJECTACCESSREVIEWS, SUBJECTACCESSREVIEWS, Resource
 from dpunetop.kube.meta import Obj
 from dpunetop.kube.requests import Selection
+from dpunetop.kube.validity import Validity
 from dpunetop.runtime.client.documents import Page
 
 FIELD_MANAGER = "dpunetop-doctor"
@@ -25,6 +27,14 @@ T = TypeVar("T")
 
 class PreflightClient(Protocol):
     """The requests of a preflight; see `Client`."""
+
+    @property
+    def serving(self) -> Validity | None:
+        """See `Client.serving`."""
+
+    @property
+    def server_ahead(self) -> timedelta | None:
+        """See `Client.server_ahead`."""
 
     def release(self) -> str:
         """See `Client.release`."""
@@ -137,6 +147,8 @@ class FactGatherer:
             dict(self._objects),
             dict(self._rights),
             dict(self._rehearsed),
+            self._client.serving,
+            self._client.server_ahead,
         )
 
     def _may(self, user: str, right: Right) -> bool | Unseen:

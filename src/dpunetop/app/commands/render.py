@@ -164,7 +164,7 @@ def _conditions(*, has_tenant: bool) -> list[dict[str, str]]:
 
 
 def _operator_namespace(invocation: Invocation, paper: DryRunClusters) -> str:
-    return operator_namespace(paper.list, invocation.clock.now(), invocation.flags.operator_namespace)
+    return operator_namespace(paper.list, invocation.clock.now, invocation.flags.operator_namespace)
 
 
 # --- what is shown --------------------------------------------------------------------------------------------------

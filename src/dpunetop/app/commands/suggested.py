@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from dpunetop.app.commands.clients import opened
+from dpunetop.app.commands.serverclock import ServerClock
 from dpunetop.base.clock import RealClock
 from dpunetop.domain.names import DPU_NODE_LABEL, DPUCLUSTERCONFIGS, DPUNODES
 from dpunetop.kube.errors import ApiError
@@ -33,7 +34,7 @@ def suggested(flag: str, given: Mapping[str, str]) -> list[str]:
     values = VALUES.get(flag)
     if values is None:
         return []
-    with opened(RealClock()) as make:
+    with opened(ServerClock(RealClock())) as make:
         try:
             infra = make(INFRA, given.get("kubeconfig") or os.environ.get("KUBECONFIG") or None, given.get("context"))
             found = values(lambda selection: infra.some(selection, _MOST, _SECONDS), given.get("namespace", ""))

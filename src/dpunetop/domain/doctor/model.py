@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from dpunetop.domain.credential.account import Right
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj, annotations_of
 from dpunetop.kube.requests import Selection
+from dpunetop.kube.validity import Validity
 
 T = TypeVar("T")
 
@@ -127,6 +128,10 @@ class ClusterFacts:
     """By user; the empty one is the user of this command."""
     rehearsed: Mapping[Place, Refused | Unseen | None] = field(default_factory=dict)
     """The results of server-side dry runs; None: the object would be accepted."""
+    serving: Validity | None = None
+    """Of the certificate that its API server shows; None: not known."""
+    server_ahead: timedelta | None = None
+    """By how much the clock of its API server is ahead of this machine's; None: not known."""
 
     def version(self) -> str:
         """Release of the API server."""

@@ -102,6 +102,13 @@ CHECKS: Final = (
         credentials.judge_own,
     ),
     Check(
+        "tenant-server",
+        "The tenant's API server: its certificate and its clock",
+        "the certificate that it shows, and the time that it sends with each answer",
+        Side.TENANT,
+        tenants.judge_server,
+    ),
+    Check(
         "tenant-rights",
         "Rights in the tenant",
         "an access review for each right of deploy/tenant-rights.yaml",

@@ -46,6 +46,7 @@ from dpunetop.domain.ovnkube.settings import SettingsView, conf_parity, read_set
 from dpunetop.domain.ovnkube.settingsreader import SettingsReading
 from dpunetop.domain.ovnkube.topology import Topology, TopologyFinding, TopologyView, container_names, detect
 from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID, meaning
+from dpunetop.domain.tenant import servingcertificate
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, NAMESPACES, NODES, PODS, crd_name
 from dpunetop.kube.meta import Obj, generation_of, labels_of, name_of, namespace_of, uid_of
@@ -57,6 +58,7 @@ _SERVING = "kubectl --kubeconfig TENANT get pods --all-namespaces | grep node-ma
 INSTALL_NMO = (
     "install the node maintenance operator in the tenant: https://github.com/medik8s/node-maintenance-operator"
 )
+_MOST_SKEW_SECONDS = 30.0
 OVERHEAD = 100
 """Overhead of Geneve, as OpenShift computes it: bytes that the uplink must carry beside the MTU of the pods."""
 _LEASE = "dpu-node-lease-"
@@ -68,6 +70,33 @@ _IDLE_SECONDS = 60.0
 def masters(namespace: str) -> Selection:
     """Pods of a central tenant's databases."""
     return Selection(PODS, namespace, "", by_labels({"app": OVNKUBE_MASTER}))
+
+
+def judge_server(facts: Facts) -> Iterable[Diagnosis]:
+    """The certificate of the tenant's API server does not end soon, and its clock is that of infra's."""
+    tenant, about = facts.of_tenant(), f"the API server of {facts.whose}"
+    return each((_serving_certificate, _server_clock), lambda judge: judge(tenant, about, facts))
+
+
+def _serving_certificate(tenant: ClusterFacts, about: str, facts: Facts) -> Iterator[Diagnosis]:
+    if tenant.serving is None:
+        raise NotLookedAt(about, Unseen("its certificate is not known", "look again"))
+    if words := servingcertificate.warning(tenant.serving, facts.now):
+        yield warn(about, words, meaning("ServingCertificateExpiresSoon").next_step)
+    else:
+        yield ok(about, f"its certificate is good until {tenant.serving.end:%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _server_clock(tenant: ClusterFacts, about: str, facts: Facts) -> Iterator[Diagnosis]:
+    if tenant.server_ahead is None or facts.infra.server_ahead is None:
+        raise NotLookedAt(about, Unseen("its answers, or those of infra, say no time", "compare both clocks by hand"))
+    ahead = (tenant.server_ahead - facts.infra.server_ahead).total_seconds()
+    if abs(ahead) <= _MOST_SKEW_SECONDS:
+        yield ok(about, "its clock is that of infra's")
+        return
+    which = "ahead of" if ahead > 0 else "behind"
+    words = f"its clock is {abs(ahead):.0f} s {which} that of infra's: certificates and tokens begin and end by both"
+    yield warn(about, words, "have the machines of both clusters take their time from one source (chrony, NTP)")
 
 
 def judge_topology(facts: Facts) -> Iterable[Diagnosis]:

@@ -7,6 +7,7 @@ import random as _random
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from typing import Any
 
 from tenacity import Retrying
@@ -311,6 +312,11 @@ class Client:
     def anchor_pem(self) -> bytes:
         """See `Transport.anchor_pem`."""
         return self._transport.anchor_pem
+
+    @property
+    def server_ahead(self) -> timedelta | None:
+        """See `Transport.server_ahead`."""
+        return self._transport.server_ahead
 
     @property
     def serving(self) -> Validity | None:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import urllib3
@@ -39,6 +40,7 @@ from dpunetop.runtime.client.net.answers import (
     Response,
     body_of,
     bound,
+    date_of,
     error_of,
     read_body,
     refuse_encoded,
@@ -131,7 +133,8 @@ class Transport:
         self._sockets = Sockets(clock)
         dialer = Dialer(connection, self._sockets, stop, metrics, clock, lookup or look_up)
         self._pools = Pools(connection, dialer, stop, metrics, clock, max_calls)
-        self._heard_at = -math.inf  # replaced whole, by any thread
+        self._heard_at = -math.inf  # replaced whole, by any thread, as is the next one
+        self._dated = ("", clock.now())  # header Date of the latest response to a call, and when it came
         self._loop = Loop(self._server, clock, idle_seconds, self._heard)
         stop.on_set(self._shut)
 
@@ -150,6 +153,16 @@ class Transport:
         Guarantees: at most an hour old while requests are sent, see `DialedConnection.is_connected`.
         """
         return self._sockets.serving
+
+    @property
+    def server_ahead(self) -> timedelta | None:
+        """By how much the server's clock is ahead of this machine's, to a second or two; None: it has not said.
+
+        Source: RFC 9110 6.6.1; net/http of Go, and so each API server, sends the header Date.
+        """
+        text, at = self._dated
+        sent = date_of(text)
+        return None if sent is None else sent - at
 
     @property
     def heard_at(self) -> float:
@@ -178,6 +191,7 @@ class Transport:
                 raise self._failure(err, late or f"no answer{within(connecting or options.timeout_seconds)}") from err
             finally:
                 self._count(request, status, started, size)
+        self._dated = raw.headers.get("Date", ""), self._clock.now()
         if status < 500 and pool not in _PROBES:
             self._heard_at = self._clock.monotonic()
         return Response(status, raw.headers, body)

@@ -186,6 +186,7 @@ def test_where_nothing_may_be_asked_nothing_is_in_order() -> None:
     for side in range(2):
         outcomes(*(asked := in_order()))
         clusters[side].forbidden.update(asked[side].asked)
+        clusters[side].serving = clusters[side].server_ahead = None  # not even a handshake
     assert {each.verdict for each in outcomes(*clusters)} == {Verdict.NOT_LOOKED_AT}
 
 

@@ -31,6 +31,7 @@ from dpunetop.kube.keys import (
     SERVICEACCOUNTS,
 )
 from dpunetop.kube.meta import new_object
+from dpunetop.kube.validity import Validity
 from dpunetop.sandbox.standins.ovnkube import central_tenant
 from support.kubeconfigs import good_kubeconfig
 from support.lookedat import LookedAt
@@ -214,6 +215,11 @@ def known_by(authority: bytes) -> bytes:
     return json.dumps(document).encode()
 
 
+def own_clock_is_wrong(infra: LookedAt, tenant: LookedAt) -> None:
+    """Both servers agree, and this machine does not."""
+    infra.server_ahead = tenant.server_ahead = timedelta(hours=-3)
+
+
 def valid_between(begin: int, end: int) -> bytes:
     """A kubeconfig with a token that is valid between so many days after now."""
     claims = {name: int((NOW + timedelta(days=days)).timestamp()) for name, days in {"nbf": begin, "exp": end}.items()}
@@ -356,6 +362,42 @@ MORE: dict[str, tuple[Plant, str, Verdict, str]] = {
         "tenant-kubeconfig",
         Verdict.FAIL,
         "its credential is valid only from 2026-12-02T12:00:00Z on; compare the clocks of both sides",
+    ),
+    "a certificate of the tenant's API server that ends soon": (
+        lambda infra, tenant: setattr(tenant, "serving", Validity(NOW - timedelta(days=365), NOW + timedelta(days=2))),
+        "tenant-server",
+        Verdict.WARN,
+        "the certificate of the tenant's API server ends at 2026-12-03T12:00:00Z",
+    ),
+    "a certificate of the tenant's API server that was not seen": (
+        lambda infra, tenant: setattr(tenant, "serving", None),
+        "tenant-server",
+        Verdict.NOT_LOOKED_AT,
+        "its certificate is not known",
+    ),
+    "a tenant whose clock is ahead": (
+        lambda infra, tenant: setattr(tenant, "server_ahead", timedelta(seconds=31)),
+        "tenant-server",
+        Verdict.WARN,
+        "its clock is 31 s ahead of that of infra's",
+    ),
+    "a tenant whose clock is behind": (
+        lambda infra, tenant: setattr(infra, "server_ahead", timedelta(minutes=2)),
+        "tenant-server",
+        Verdict.WARN,
+        "its clock is 120 s behind that of infra's",
+    ),
+    "a machine of a person whose clock is wrong": (
+        own_clock_is_wrong,
+        "tenant-server",
+        Verdict.OK,
+        "its clock is that of infra's",
+    ),
+    "a server that says no time": (
+        lambda infra, tenant: setattr(tenant, "server_ahead", None),
+        "tenant-server",
+        Verdict.NOT_LOOKED_AT,
+        "say no time",
     ),
     "nothing that is copied": (
         in_order_already,

@@ -23,7 +23,7 @@ def seen(**spec: Any) -> OperatorSeen:
     def listed(_: str, selection: Selection) -> list[Obj]:
         return [lease] if selection.resource == LEASES else []
 
-    return see_operator(OneShotListers(listed, {}).reader(), NOW, None)
+    return see_operator(OneShotListers(listed, {}).reader(), lambda: NOW, None)
 
 
 def test_an_operator_that_has_just_renewed_its_lease_is_at_work() -> None:

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
 import urllib3
@@ -48,6 +50,15 @@ def error_of(request: Request, response: Response, most_chars: int = MOST_MESSAG
     said = printable(response.body[:1000].decode("utf-8", "replace"), 200)
     text = f"{asked}: {said}" if said else asked
     return error_from_status({"reason": _word(response.status), "message": text}, response.status, retry_after)
+
+
+def date_of(text: str) -> datetime | None:
+    """The time of a header Date, UTC; None: it is none."""
+    try:
+        found = parsedate_to_datetime(text[:40])
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
 
 
 def _word(status: int) -> str:
