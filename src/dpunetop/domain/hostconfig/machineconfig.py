@@ -101,14 +101,14 @@ class PoolView:
     """The facts by which a pool is judged.
 
     `pool` is the live object, None if there is none. `shared_nodes` are the nodes that another custom pool selects too,
-    each with that pool's name: the machine-config operator then configures them for neither. `members` counts the nodes
+    each with that pool's name: the machine-config operator then configures them for neither. `members` are the nodes
     that it is to configure, as `pool_members` has them; None: they are not known.
     """
 
     pool: Obj | None
     machine_config: str
     shared_nodes: Sequence[tuple[str, str]] = ()
-    members: int | None = None
+    members: tuple[Obj, ...] | None = None
 
 
 def pool_status(view: PoolView) -> PoolState:
@@ -164,8 +164,8 @@ def stuck_nodes(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> Mappin
     }
 
 
-def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> int:
-    """How many nodes the machine-config operator counts as machines of `pool`: those that it selects, without those of
+def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> tuple[Obj, ...]:
+    """The nodes that the machine-config operator counts as machines of `pool`: those that it selects, without those of
     the master pool, of another custom one, or of Windows.
 
     Source: openshift/machine-config-operator 7ff337a, `GetPoolsForNode` and `ListPools` in pkg/helpers/helpers.go.
@@ -173,12 +173,12 @@ def pool_members(pool: str, pools: Iterable[Obj], nodes: Iterable[Obj]) -> int:
     selectors = {name_of(each): (each.get("spec") or {}).get("nodeSelector") or {} for each in pools}
     ours = selectors.pop(pool, {})
     others = [selector for name, selector in selectors.items() if name != WORKER_ROLE]
-    labels = [labels_of(node) for node in nodes]
-    return sum(
-        matches(ours, found)
-        and found.get("kubernetes.io/os") != "windows"
-        and not any(matches(selector, found) for selector in others)
-        for found in labels
+    return tuple(
+        node
+        for node in nodes
+        if matches(ours, labels_of(node))
+        and labels_of(node).get("kubernetes.io/os") != "windows"
+        and not any(matches(selector, labels_of(node)) for selector in others)
     )
 
 
@@ -239,13 +239,29 @@ def _degraded(view: PoolView, pool: Obj) -> PoolState | None:
     found = [each for each in _status(pool).get("conditions") or [] if each.get("status") != "False"]
     for condition in (*_of(found, _DEGRADED_BY), *_of(found, ("Degraded",))):
         said = condition.get("message") or condition.get("reason")
-        if said or condition["type"] != "Degraded":
+        if said or condition["type"] not in ("Degraded", "NodeDegraded"):
             return PoolState(PoolReason.DEGRADED, _line(f"{condition['type']}: {said or 'no reason given'}"))
-    if degraded := _count(pool, "degradedMachineCount"):
-        return PoolState(PoolReason.DEGRADED, f"{degraded} of {_count(pool, 'machineCount')} machines are degraded")
+    if failing := _failing(view, pool) or (_of(found, ("NodeDegraded",)) and "NodeDegraded: no reason given"):
+        return PoolState(PoolReason.DEGRADED, failing)
     if _of(found, ("Degraded",)):  # its parts are False already; the sum is not updated yet
         return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
     return None
+
+
+def _failing(view: PoolView, pool: Obj) -> str:
+    """What the Nodes say, else what the pool counts: the Nodes are newer than a status that nobody writes."""
+    if troubles := _troubles(view):
+        return troubles
+    degraded = _count(pool, "degradedMachineCount")
+    return f"{degraded} of {_count(pool, 'machineCount')} machines are degraded" if degraded else ""
+
+
+def _troubles(view: PoolView) -> str:
+    """What the daemons of the pool's nodes have given up, for a person; empty: nothing."""
+    told = [(name_of(node), machine_state(annotations_of(node)).trouble) for node in view.members or ()]
+    words = [f"node {node} {trouble}" for node, trouble in sorted(told) if trouble]
+    more = f" and {len(words) - _SHOWN} more" if len(words) > _SHOWN else ""
+    return "; ".join(words[:_SHOWN]) + more
 
 
 def _of(conditions: Sequence[Mapping[str, Any]], types: Sequence[str]) -> tuple[Mapping[str, Any], ...]:
@@ -260,7 +276,7 @@ def _waiting(view: PoolView, pool: Obj) -> PoolState | None:
 
 
 def _unobserved(view: PoolView, pool: Obj) -> PoolState | None:
-    counted = view.members is None or view.members == _count(pool, "machineCount")
+    counted = view.members is None or len(view.members) == _count(pool, "machineCount")
     if counted and _count(pool, "observedGeneration") == generation_of(pool):
         return None
     return PoolState(PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)

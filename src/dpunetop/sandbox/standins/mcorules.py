@@ -5,6 +5,7 @@ Each rule cites its file in openshift/machine-config-operator 7ff337a.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
@@ -341,7 +342,7 @@ def pool_status(view: PoolView) -> dict[str, Any]:
     total = len(view.members)
     updated = [node for node in view.members if has_config(node, target) and state_of(node) == DONE]
     ready = [node for node in updated if is_ready(node)]
-    degraded = sum(state_of(node) == DEGRADED for node in view.members)
+    degraded = [node for node in view.members if state_of(node) == DEGRADED]
     unavailable = sum(not is_ready(node) or _is_updating(node) for node in view.members)
     is_updated = len(updated) == len(ready) == total
     live = view.pool.get("status") or {}
@@ -352,26 +353,33 @@ def pool_status(view: PoolView) -> dict[str, Any]:
         "updatedMachineCount": len(updated),
         "readyMachineCount": len(ready),
         "unavailableMachineCount": unavailable,
-        "degradedMachineCount": degraded,
+        "degradedMachineCount": len(degraded),
         "conditions": _conditions(view, is_updated, degraded),
     }
 
 
-def _conditions(view: PoolView, is_updated: bool, degraded: int) -> list[dict[str, Any]]:
+def _conditions(view: PoolView, is_updated: bool, degraded: Sequence[Obj]) -> list[dict[str, Any]]:
+    """Source: `calculateStatus` in pkg/controller/node/status.go; the reason of a Node is its annotation."""
     states = {
         "Updated": is_updated,
         "Updating": not is_updated and not view.pool["spec"].get("paused"),
-        "NodeDegraded": degraded > 0,
+        "NodeDegraded": bool(degraded),
         "RenderDegraded": not view.sources,
-        "Degraded": degraded > 0 or not view.sources,
+        "Degraded": bool(degraded) or not view.sources,
     }
-    return [_condition(view, name, str(state)) for name, state in states.items()]
+    told = {"NodeDegraded": ", ".join(filter(None, map(_report, degraded)))}
+    return [_condition(view, name, str(state), told.get(name, "")) for name, state in states.items()]
 
 
-def _condition(view: PoolView, name: str, status: str) -> dict[str, Any]:
+def _report(node: Obj) -> str:
+    reason = annotations_of(node).get(MACHINE_CONFIG_REASON_ANNOTATION)
+    return f"Node {name_of(node)} is reporting: {json.dumps(reason)}" if reason else ""
+
+
+def _condition(view: PoolView, name: str, status: str, message: str) -> dict[str, Any]:
     old = condition_of(view.pool, name) or {}
     since = old.get("lastTransitionTime") if old.get("status") == status else None
-    return {"type": name, "status": status, "reason": "", "message": "", "lastTransitionTime": since or view.now}
+    return {"type": name, "status": status, "reason": "", "message": message, "lastTransitionTime": since or view.now}
 
 
 def _is_updating(node: Obj) -> bool:

@@ -112,6 +112,13 @@ def configuration(name: str, *sources: str) -> dict[str, Any]:
     return {"name": name, "source": [{"kind": "MachineConfig", "name": source} for source in sources]}
 
 
+def node(name: str, **labels: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "labels": labels}}
+
+
+TWO = (node("dpu-1"), node("dpu-2"))
+
+
 def pool(**changes: Any) -> dict[str, Any]:
     """A pool at rest with two machines; `changes` name members of its status, or `spec` and `generation`."""
     spec = {"configuration": configuration(RENDERED, OURS, "00-worker")} | changes.pop("spec", {})
@@ -246,9 +253,44 @@ def test_a_sum_without_words_is_told_by_what_it_is_the_sum_of() -> None:
 
 
 def test_a_pool_that_has_yet_to_count_a_machine_is_not_rolled_out() -> None:
-    state = pool_status(PoolView(pool(machineCount=1, updatedMachineCount=1, readyMachineCount=1), OURS, members=2))
+    state = pool_status(PoolView(pool(machineCount=1, updatedMachineCount=1, readyMachineCount=1), OURS, members=TWO))
     assert (state.reason, state.message) == (PoolReason.NOT_OBSERVED, NOT_OBSERVED_YET)
-    assert pool_status(PoolView(pool(), OURS, members=2)).is_ready
+    assert pool_status(PoolView(pool(), OURS, members=TWO)).is_ready
+
+
+MCO = "machineconfiguration.openshift.io"
+
+
+def with_state(name: str, state: str, reason: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name, "annotations": {f"{MCO}/state": state, f"{MCO}/reason": reason}}}
+
+
+FAILING = (with_state("dpu-2", "Degraded", "unexpected on-disk state"), with_state("dpu-1", "Done"))
+SAID = 'node dpu-2 is Degraded: "unexpected on-disk state"'
+
+
+@pytest.mark.parametrize(
+    "live",
+    [pool(), pool(degradedMachineCount=1), degraded("NodeDegraded"), degraded("Degraded")],
+    ids=["a status of before", "counted", "without words", "the sum alone"],
+)
+def test_a_node_that_has_given_up_is_named_whatever_the_status_of_the_pool_says(live: dict[str, Any]) -> None:
+    state = pool_status(PoolView(live, OURS, members=FAILING))
+    assert (state.reason, state.message) == (PoolReason.DEGRADED, SAID)
+
+
+def test_the_words_of_the_pool_come_first_and_of_many_nodes_five_are_named() -> None:
+    live = degraded("NodeDegraded", message="Node dpu-2 is reporting: x")
+    assert pool_status(PoolView(live, OURS, members=FAILING)).message == "NodeDegraded: Node dpu-2 is reporting: x"
+    many = tuple(with_state(f"dpu-{number}", "Unreconcilable") for number in range(7))
+    state = pool_status(PoolView(pool(machineCount=7), OURS, members=many))
+    assert state.message.startswith("node dpu-0 is Unreconcilable; node dpu-1")
+    assert state.message.endswith("node dpu-4 is Unreconcilable and 2 more")
+
+
+def test_a_node_without_words_of_its_own_is_degraded_all_the_same() -> None:
+    state = pool_status(PoolView(degraded("NodeDegraded"), OURS, members=TWO))
+    assert (state.reason, state.message) == (PoolReason.DEGRADED, "NodeDegraded: no reason given")
 
 
 def test_nodes_of_two_pools_are_named_whatever_else_holds() -> None:
@@ -259,10 +301,6 @@ def test_nodes_of_two_pools_are_named_whatever_else_holds() -> None:
         "nodes selected by another pool too are configured by neither: dpu-1 (also infra), dpu-2 (also infra), "
         "dpu-3 (also infra), dpu-4 (also infra), dpu-5 (also infra) and 2 more"
     )
-
-
-def node(name: str, **labels: str) -> dict[str, Any]:
-    return {"metadata": {"name": name, "labels": labels}}
 
 
 def selecting(name: str, selector: dict[str, Any] | None) -> dict[str, Any]:
@@ -318,8 +356,8 @@ def test_a_pool_counts_the_machines_that_nobody_else_has() -> None:
         node("e", dpu="yes", **{"kubernetes.io/os": "linux"}),
         node("f"),
     ]
-    assert pool_members("dpu", pools, nodes) == 2
-    assert pool_members("absent", pools, nodes) == 0
+    assert len(pool_members("dpu", pools, nodes)) == 2
+    assert pool_members("absent", pools, nodes) == ()
 
 
 def arrived(**changes: str) -> dict[str, str]:
