@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import coldstart, cut, drain, memory, parsers, rest, slowtenants, strangers, tenants
+from bench.benchworld import BenchWorld
 from bench.machine import Cores, description
 from bench.report import Report
-from bench.stage import Stage
 from dpunetop import __version__
 from dpunetop.sandbox import binaries
 
@@ -42,11 +42,11 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
             parsers.run(report)
         case "p1":
             for size in given.nodes:
-                with Stage(cores, dpus=size) as stage:
-                    coldstart.run(stage, report, f"P1 N={size}", given.repeat, given.within, given.sample)
+                with BenchWorld(cores, dpus=size) as seeded:
+                    coldstart.run(seeded, report, f"P1 N={size}", given.repeat, given.within, given.sample)
         case "configs":
-            with Stage(cores, dpus=0, configs=given.configs) as stage:
-                coldstart.run(stage, report, f"configs N={given.configs}", given.repeat, given.within, given.sample)
+            with BenchWorld(cores, dpus=0, configs=given.configs) as seeded:
+                coldstart.run(seeded, report, f"configs N={given.configs}", given.repeat, given.within, given.sample)
         case "strangers":
             strangers.run(cores, report, given.strangers, given.within)
         case "drain":
@@ -59,8 +59,8 @@ def _run(part: str, cores: Cores, report: Report, given: argparse.Namespace) -> 
             cut.run(cores, report, given.rounds, given.gap, given.within)
         case "p3":
             for size in given.nodes:
-                with Stage(cores, dpus=size) as stage:
-                    rest.run(stage, report, given.within, given.rest)
+                with BenchWorld(cores, dpus=size) as seeded:
+                    rest.run(seeded, report, given.within, given.rest)
         case "p8":
             memory.run(cores, report, given.nodes, given.within)
 

@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.benchworld import BenchWorld
 from bench.figures import quantile, rate
 from bench.machine import Cost, cost, pinned
 from bench.rawlimit import Limit, Target, measure
 from bench.report import Bar, Better, Report
-from bench.stage import Stage
 from bench.writes import Asked, Write
 from dpunetop.domain.dpunode.status import Phase
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES
@@ -53,22 +53,24 @@ class ColdStart:
 
 
 def cold_start(
-    stage: Stage, within: float, program: tuple[str, ...] | None = None, rest_seconds: float = 0.0
+    seeded: BenchWorld, within: float, program: tuple[str, ...] | None = None, rest_seconds: float = 0.0
 ) -> ColdStart:
-    """Start the operator on a stage that it has written nothing on yet; ends it again once all is told, no more is
+    """Start the operator on a world that it has written nothing on yet; ends it again once all is told, no more is
     written, and it has rested so long. Raises: TimeoutError."""
-    stage.log.reset()
+    seeded.log.reset()
     began, at = time.monotonic(), time.time()
-    with stage.operator(program) as operator:
+    with seeded.operator(program) as operator:
         operator.wait_ready()
         ready = time.monotonic() - began
-        number = stage.names.dpus if not stage.configs else 0
-        phase = Phase.SERVING if stage.pods else None
-        stage.log.await_quiet(
-            QUIET_SECONDS, within, lambda: is_told(stage.log.asked().writes, number, phase, stage.configs or 1)
+        number = seeded.names.dpus if not seeded.configs else 0
+        phase = Phase.SERVING if seeded.pods else None
+        seeded.log.await_quiet(
+            QUIET_SECONDS,
+            within,
+            lambda: is_told(seeded.log.asked().writes, number, phase, seeded.configs or 1),
         )
         time.sleep(rest_seconds)
-        used, found = cost(operator.pid), stage.log.asked()
+        used, found = cost(operator.pid), seeded.log.asked()
         operator.terminate()
         operator.wait(10.0)
     answers = [write.answered - at for write in found.writes]
@@ -88,15 +90,15 @@ def is_told(writes: Iterable[Write], dpus: int, phase: Phase | None, configs: in
     return sum(phase in (None, each) for each in phases.values()) >= dpus and len(told) >= configs
 
 
-def raw_limits(stage: Stage, writes: tuple[Write, ...]) -> list[Limit]:
+def raw_limits(seeded: BenchWorld, writes: tuple[Write, ...]) -> list[Limit]:
     """What the server takes of the same writes from a client that does nothing else."""
-    target = Target(stage.infra.url, stage.infra.ca_pem, stage.token)
+    target = Target(seeded.infra.url, seeded.infra.ca_pem, seeded.token)
     limits = []
     for connections in CONNECTIONS:
-        stage.take_away(writes)
-        with pinned(stage.cores.operator):
+        seeded.take_away(writes)
+        with pinned(seeded.cores.operator):
             limits.append(measure(target, writes, connections))
-    stage.take_away(writes)
+    seeded.take_away(writes)
     return limits
 
 
@@ -105,21 +107,21 @@ def repeatable(writes: tuple[Write, ...]) -> tuple[Write, ...]:
     return tuple(w for w in writes if w.is_apply and w.plural.split("/")[0] != DPUCLUSTERCONFIGS.plural)
 
 
-def run(stage: Stage, report: Report, part: str, repeat: int, within: float, sample: Path | None = None) -> None:
-    """Measure starts and raw limit in turns, `repeat` times, on a stage of N pairs (or N DpuClusterConfigs).
+def run(seeded: BenchWorld, report: Report, part: str, repeat: int, within: float, sample: Path | None = None) -> None:
+    """Measure starts and raw limit in turns, `repeat` times, on a seeded world of N pairs (or N DpuClusterConfigs).
 
     With `sample`, a sampler runs beside the operator, which it slows down, and leaves its stacks in that file.
     """
     program = None if sample is None else (sys.executable, "-m", "bench.sampled", str(sample.absolute()))
-    number = stage.configs or stage.names.dpus
+    number = seeded.configs or seeded.names.dpus
     starts, best = [], []
     for _ in range(repeat):
-        start = cold_start(stage, within, program)
-        limits = raw_limits(stage, repeatable(start.asked.writes))
+        start = cold_start(seeded, within, program)
+        limits = raw_limits(seeded, repeatable(start.asked.writes))
         starts.append(start)
         best.append(max(limit.rate for limit in limits))
         report.details.setdefault(part, []).append(_detail(start, limits))
-        stage.renew_configs()
+        seeded.renew_configs()
     _figures(report, part, number, starts, best)
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from bench.benchworld import BenchWorld
 from bench.figures import spread
 from bench.frontends import front_ends
 from bench.machine import Cores
 from bench.report import Bar, Better, Report
-from bench.stage import Stage
 from bench.tenants import add_tenant, until_reachable
 from dpunetop.domain.names import OVN_CA
 from dpunetop.kube.keys import CONFIGMAPS
@@ -46,11 +46,11 @@ class _Way:
 
 def run(cores: Cores, report: Report, rounds: int, gap_seconds: float, within: float) -> None:
     """Measure so many events over each way, with a gap before each; then one over each that has fallen silent."""
-    with _proxied_ways(cores, within) as (stage, ways):
+    with _proxied_ways(cores, within) as (seeded, ways):
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds):
             time.sleep(gap_seconds)
-            for name, late in _events(stage, ways).items():
+            for name, late in _events(seeded, ways).items():
                 seconds[name].append(late)
         report.details[_PART] = seconds
         for name, way in ways.items():
@@ -60,42 +60,42 @@ def run(cores: Cores, report: Report, rounds: int, gap_seconds: float, within: f
             report.add(_PART, f"{name}: connections cut", way.proxy.cuts, "", Bar(least=1), Better.NEITHER)
         for name, way in ways.items():
             assert way.proxy.swallow()
-            late = _events(stage, {name: way})[name]
+            late = _events(seeded, {name: way})[name]
             bar = Bar(most=_MOST_SILENT_SECONDS)
             report.add(_PART, f"{name}: an event over a way that has fallen silent", late, "s", bar, Better.NEITHER)
 
 
-def _events(stage: Stage, ways: Mapping[str, _Way]) -> dict[str, float]:
+def _events(seeded: BenchWorld, ways: Mapping[str, _Way]) -> dict[str, float]:
     """Have something happen at the end of each way; how long after it the operator has written its copy."""
-    stage.log.reset()
+    seeded.log.reset()
     infra = {name: way for name, way in ways.items() if way.is_infra}
     tenants = {name: way for name, way in ways.items() if not way.is_infra}
-    return {**_happened(stage, infra, _delete), **_happened(stage, tenants, _change)}
+    return {**_happened(seeded, infra, _delete), **_happened(seeded, tenants, _change)}
 
 
 def _happened(
-    stage: Stage, ways: Mapping[str, _Way], happen: Callable[[Stage, Iterable[_Way]], None]
+    seeded: BenchWorld, ways: Mapping[str, _Way], happen: Callable[[BenchWorld, Iterable[_Way]], None]
 ) -> dict[str, float]:
     began = time.time()
-    happen(stage, ways.values())
-    return {name: _written(stage, way.copy, began) - began for name, way in ways.items()}
+    happen(seeded, ways.values())
+    return {name: _written(seeded, way.copy, began) - began for name, way in ways.items()}
 
 
-def _delete(stage: Stage, ways: Iterable[_Way]) -> None:
+def _delete(seeded: BenchWorld, ways: Iterable[_Way]) -> None:
     for way in ways:
-        stage.infra.admin.delete(way.copy)
+        seeded.infra.admin.delete(way.copy)
 
 
-def _change(stage: Stage, _: Iterable[_Way]) -> None:
+def _change(seeded: BenchWorld, _: Iterable[_Way]) -> None:
     """All tenants are one."""
     data = {"ca-bundle.crt": Authority("bench-cut").pem.decode()}
-    stage.pair.tenant.apply(new_object(CONFIGMAPS, stage.names.tenant_namespace, OVN_CA, data=data))
+    seeded.pair.tenant.apply(new_object(CONFIGMAPS, seeded.names.tenant_namespace, OVN_CA, data=data))
 
 
-def _written(stage: Stage, copy: str, since: float) -> float:
+def _written(seeded: BenchWorld, copy: str, since: float) -> float:
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
-        answers = [each.answered for each in stage.log.asked().writes if each.path == copy and each.answered >= since]
+        answers = [each.answered for each in seeded.log.asked().writes if each.path == copy and each.answered >= since]
         if answers:
             return min(answers)
         time.sleep(_POLL_SECONDS)
@@ -103,21 +103,21 @@ def _written(stage: Stage, copy: str, since: float) -> float:
 
 
 @contextlib.contextmanager
-def _proxied_ways(cores: Cores, within: float) -> Iterator[tuple[Stage, dict[str, _Way]]]:
+def _proxied_ways(cores: Cores, within: float) -> Iterator[tuple[BenchWorld, dict[str, _Way]]]:
     with contextlib.ExitStack() as open_:
-        stage = open_.enter_context(Stage(cores, dpus=1, scope="*"))
-        ends = open_.enter_context(front_ends(stage.pair.tenant, len(Cut))).ends
-        server = urlsplit(stage.infra.url)
+        seeded = open_.enter_context(BenchWorld(cores, dpus=1, scope="*"))
+        ends = open_.enter_context(front_ends(seeded.pair.tenant, len(Cut))).ends
+        server = urlsplit(seeded.infra.url)
         infra = open_.enter_context(TcpProxy(str(server.hostname), server.port or 443, _IDLE_SECONDS))
-        ways = {"infra, RST": _Way(infra, _copy(stage.names.namespace), is_infra=True)}
+        ways = {"infra, RST": _Way(infra, _copy(seeded.names.namespace), is_infra=True)}
         for index, (how, end) in enumerate(zip(Cut, ends, strict=True)):
             proxy = open_.enter_context(TcpProxy("127.0.0.1", end.port, _IDLE_SECONDS, how))
-            namespace = add_tenant(stage, index, replace(end, port=proxy.port))
+            namespace = add_tenant(seeded, index, replace(end, port=proxy.port))
             ways[f"tenant, {how.value}"] = _Way(proxy, _copy(namespace))
-        open_.enter_context(stage.operator(infra_port=infra.port))
-        until_reachable(stage, len(Cut), time.monotonic() + within)
-        stage.log.await_quiet(5.0, within)
-        yield stage, ways
+        open_.enter_context(seeded.operator(infra_port=infra.port))
+        until_reachable(seeded, len(Cut), time.monotonic() + within)
+        seeded.log.await_quiet(5.0, within)
+        yield seeded, ways
 
 
 def _copy(namespace: str) -> str:

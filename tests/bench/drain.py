@@ -17,11 +17,11 @@ from typing import Any
 
 import yaml
 
+from bench.benchworld import OPERATOR_USER
 from bench.figures import spread
 from bench.machine import Cores, pinned
 from bench.rawdrain import Call, RawDrain, between, calls
 from bench.report import Bar, Better, Report
-from bench.stage import OPERATOR_USER
 from bench.writes import seconds
 from dpunetop.domain import names
 from dpunetop.kube.meta import Obj

@@ -11,10 +11,10 @@ import threading
 import time
 from collections import Counter
 
+from bench.benchworld import BenchWorld
 from bench.figures import quantile
 from bench.machine import cost
 from bench.report import Bar, Better, Report
-from bench.stage import Stage
 from dpunetop.kube.keys import NODES
 from dpunetop.kube.requests import get
 
@@ -25,37 +25,37 @@ _QUIET_SECONDS = 5.0
 _NEEDED_FROM = 5000
 
 
-def run(stage: Stage, report: Report, within: float, seconds: float) -> None:
-    """Bring a stage of N pairs to rest, and watch the operator for so long while the kubelets beat: with the period
+def run(seeded: BenchWorld, report: Report, within: float, seconds: float) -> None:
+    """Bring N pairs to rest, and watch the operator for so long while the kubelets beat: with the period
     shortened tenfold, and in a second start with one that does not end, so that the difference is the resync's."""
-    number = stage.names.dpus
-    with stage.operator() as operator:  # what is to be written is written before
+    number = seeded.names.dpus
+    with seeded.operator() as operator:  # what is to be written is written before
         operator.wait_ready()
-        stage.log.await_quiet(_QUIET_SECONDS, within, lambda: len(stage.log.asked().writes) >= 2 * number)
+        seeded.log.await_quiet(_QUIET_SECONDS, within, lambda: len(seeded.log.asked().writes) >= 2 * number)
         operator.terminate()
         operator.wait(30.0)
     for name, flag in (("resync", f"{PERIOD_SECONDS:g}s"), ("no resync", "1000h")):
-        _measure(stage, report, f"P3 N={number}, {name}", flag, within, seconds)
+        _measure(seeded, report, f"P3 N={number}, {name}", flag, within, seconds)
 
 
-def _measure(stage: Stage, report: Report, part: str, flag: str, within: float, seconds: float) -> None:
-    ticks = stage.folder / "ticks.json"
-    program = (sys.executable, "-m", "bench.ticking", str(ticks), str(stage.folder))
-    stage.log.reset()
-    with stage.operator(program, (f"--resync-period={flag}",)) as operator, _Beats(stage):
+def _measure(seeded: BenchWorld, report: Report, part: str, flag: str, within: float, seconds: float) -> None:
+    ticks = seeded.folder / "ticks.json"
+    program = (sys.executable, "-m", "bench.ticking", str(ticks), str(seeded.folder))
+    seeded.log.reset()
+    with seeded.operator(program, (f"--resync-period={flag}",)) as operator, _Beats(seeded):
         operator.wait_ready()
-        stage.log.await_quiet(_QUIET_SECONDS, within)
+        seeded.log.await_quiet(_QUIET_SECONDS, within)
         time.sleep(PERIOD_SECONDS)  # what a start leaves to be looked at comes to rest too
-        stage.log.reset()
+        seeded.log.reset()
         os.kill(operator.pid, signal.SIGUSR1)
         before, begun = cost(operator.pid), time.monotonic()
         time.sleep(seconds)
         after, took = cost(operator.pid), time.monotonic() - begun
-        asked = stage.log.asked()
+        asked = seeded.log.asked()
         operator.terminate()
         operator.wait(30.0)
     late = json.loads(ticks.read_text())
-    is_measured = stage.names.dpus >= _NEEDED_FROM
+    is_measured = seeded.names.dpus >= _NEEDED_FROM
     report.add(part, "writes", len(asked.writes), "", Bar(most=0))
     report.details[part] = {"requests": dict(asked.requests), "writes": dict(Counter(w.plural for w in asked.writes))}
     busy = 100 * (after.cpu_seconds - before.cpu_seconds) / took
@@ -70,9 +70,9 @@ def _measure(stage: Stage, report: Report, part: str, flag: str, within: float, 
 class _Beats:
     """The heartbeats of the kubelets of hosts and DPUs, in turn, one after the other: a context manager."""
 
-    def __init__(self, stage: Stage) -> None:
-        tenant, infra = stage.pair.tenant.admin, stage.pair.infra.admin
-        pairs = stage.names.pairs.items()
+    def __init__(self, seeded: BenchWorld) -> None:
+        tenant, infra = seeded.pair.tenant.admin, seeded.pair.infra.admin
+        pairs = seeded.names.pairs.items()
         self._nodes = [each for dpu, host in pairs for each in ((tenant, host), (infra, dpu))]
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="beats")

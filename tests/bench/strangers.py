@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bench.benchworld import BenchWorld
 from bench.figures import quantile
 from bench.machine import Cores, cost
 from bench.report import Bar, Report
-from bench.stage import Stage
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import NotFound
@@ -27,22 +27,22 @@ _PART = "strangers"
 
 def run(cores: Cores, report: Report, number: int, within: float) -> None:
     """Measure both reactions beside one stranger and beside `number`."""
-    with Stage(cores, dpus=1, scope="*") as stage, stage.operator() as operator:
-        _until(lambda: _daemonset(stage), within)
-        _told(stage, [stage.add_strangers(range(1))[-1]], within)
-        few = _medians(stage, within)
+    with BenchWorld(cores, dpus=1, scope="*") as seeded, seeded.operator() as operator:
+        _until(lambda: _daemonset(seeded), within)
+        _told(seeded, [seeded.add_strangers(range(1))[-1]], within)
+        few = _medians(seeded, within)
         before, begun = cost(operator.pid), time.monotonic()
-        crowd = stage.add_strangers(range(1, number))
-        _told(stage, crowd[-1:], within)
-        _rest(stage, within)
+        crowd = seeded.add_strangers(range(1, number))
+        _told(seeded, crowd[-1:], within)
+        _rest(seeded, within)
         after = cost(operator.pid)
         report.add(_PART, f"{number} come: CPU of the operator", after.cpu_seconds - before.cpu_seconds, "s")
         report.add(_PART, f"{number} come: until all are told", time.monotonic() - begun, "s")
         report.add(_PART, f"{number} come: memory", after.rss_mib - before.rss_mib, "MiB")
-        many = _medians(stage, within)
-        stage.remove_strangers(crowd)
-        _rest(stage, within)
-        again = _medians(stage, within)
+        many = _medians(seeded, within)
+        seeded.remove_strangers(crowd)
+        _rest(seeded, within)
+        again = _medians(seeded, within)
         for what in _REACTIONS:
             beside_one = (few[what] + again[what]) / 2  # whatever else the machine does changes while this runs
             report.add(_PART, f"{what}: beside one", beside_one * 1000, "ms")
@@ -50,61 +50,61 @@ def run(cores: Cores, report: Report, number: int, within: float) -> None:
             report.add(_PART, f"{what}: growth", many[what] / beside_one, "×", Bar(most=MOST_GROWTH))
 
 
-def _medians(stage: Stage, within: float) -> dict[str, float]:
+def _medians(seeded: BenchWorld, within: float) -> dict[str, float]:
     """The reactions in turns."""
     times: dict[str, list[float]] = {what: [] for what in _REACTIONS}
     for _ in range(_TIMES):
         for what, react in _REACTIONS.items():
-            times[what].append(react(stage, within))
+            times[what].append(react(seeded, within))
             time.sleep(_PAUSE_SECONDS)
     return {what: quantile(each, 0.5) for what, each in times.items()}
 
 
-def _restored(stage: Stage, within: float) -> float:
+def _restored(seeded: BenchWorld, within: float) -> float:
     """Somebody deletes the DaemonSet: until there is another."""
-    path = get(DAEMONSETS, stage.names.namespace, names.OVNKUBE_NODE).target
-    old = uid_of(stage.infra.admin.get(path))
+    path = get(DAEMONSETS, seeded.names.namespace, names.OVNKUBE_NODE).target
+    old = uid_of(seeded.infra.admin.get(path))
     begun = time.monotonic()
-    stage.infra.admin.delete(path)
-    _until(lambda: (found := _daemonset(stage)) is not None and uid_of(found) != old, within)
+    seeded.infra.admin.delete(path)
+    _until(lambda: (found := _daemonset(seeded)) is not None and uid_of(found) != old, within)
     return time.monotonic() - begun
 
 
-def _answered(stage: Stage, within: float) -> float:
+def _answered(seeded: BenchWorld, within: float) -> float:
     """The user changes the spec: until Ready speaks of it."""
-    path = _path(stage.names.namespace, stage.names.name)
-    minutes = generation_of(stage.infra.admin.get(path)) + 1
+    path = _path(seeded.names.namespace, seeded.names.name)
+    minutes = generation_of(seeded.infra.admin.get(path)) + 1
     begun = time.monotonic()
-    wanted = generation_of(stage.infra.admin.patch(path, {"spec": {"drain": {"timeout": f"{minutes}m"}}}))
-    _until(lambda: _ready(stage, path).get("observedGeneration", 0) >= wanted, within)
+    wanted = generation_of(seeded.infra.admin.patch(path, {"spec": {"drain": {"timeout": f"{minutes}m"}}}))
+    _until(lambda: _ready(seeded, path).get("observedGeneration", 0) >= wanted, within)
     return time.monotonic() - begun
 
 
-_REACTIONS: dict[str, Callable[[Stage, float], float]] = {
+_REACTIONS: dict[str, Callable[[BenchWorld, float], float]] = {
     "a deleted DaemonSet is made anew": _restored,
     "a changed spec is answered": _answered,
 }
 
 
-def _told(stage: Stage, strangers: Sequence[Obj], within: float) -> None:
+def _told(seeded: BenchWorld, strangers: Sequence[Obj], within: float) -> None:
     paths = [_path(each["metadata"]["namespace"], each["metadata"]["name"]) for each in strangers]
-    _until(lambda: all(_ready(stage, path) for path in paths), within)
+    _until(lambda: all(_ready(seeded, path) for path in paths), within)
 
 
-def _rest(stage: Stage, within: float) -> None:
+def _rest(seeded: BenchWorld, within: float) -> None:
     """All have been told: the log of writes is quiet."""
-    stage.log.await_quiet(2.0, within)
+    seeded.log.await_quiet(2.0, within)
 
 
-def _daemonset(stage: Stage) -> Obj | None:
+def _daemonset(seeded: BenchWorld) -> Obj | None:
     try:
-        return stage.infra.admin.get(get(DAEMONSETS, stage.names.namespace, names.OVNKUBE_NODE).target)
+        return seeded.infra.admin.get(get(DAEMONSETS, seeded.names.namespace, names.OVNKUBE_NODE).target)
     except NotFound:
         return None
 
 
-def _ready(stage: Stage, path: str) -> Any:
-    return condition_of(stage.infra.admin.get(path), "Ready") or {}
+def _ready(seeded: BenchWorld, path: str) -> Any:
+    return condition_of(seeded.infra.admin.get(path), "Ready") or {}
 
 
 def _path(namespace: str, name: str) -> str:

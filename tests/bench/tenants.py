@@ -7,10 +7,10 @@ import os
 import time
 from pathlib import Path
 
+from bench.benchworld import BenchWorld
 from bench.frontends import FrontEnd, front_ends
 from bench.machine import Cores, cost
 from bench.report import Bar, Report
-from bench.stage import Stage
 from dpunetop.domain import names
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.meta import new_object
@@ -27,12 +27,12 @@ _BARS = {"threads": 400.0, "RSS": 200.0, "CPU": 2.0}
 
 def run(cores: Cores, report: Report, number: int, within: float, seconds: float) -> None:
     """Engage so many tenants, let them rest for so long, and say what that took."""
-    with Stage(cores, dpus=1, scope="*") as stage, front_ends(stage.pair.tenant, number) as all_ends:
+    with BenchWorld(cores, dpus=1, scope="*") as seeded, front_ends(seeded.pair.tenant, number) as all_ends:
         for index, end in enumerate(all_ends.ends):
-            add_tenant(stage, index, end)
-        with stage.operator() as operator:
+            add_tenant(seeded, index, end)
+        with seeded.operator() as operator:
             begun = time.monotonic()
-            until_reachable(stage, number, begun + within)
+            until_reachable(seeded, number, begun + within)
             report.add(_PART, f"{number}: until all are reachable", time.monotonic() - begun, "s")
             time.sleep(_SETTLE_SECONDS)
             before, begun = cost(operator.pid), time.monotonic()
@@ -66,18 +66,18 @@ def _sockets(pid: int) -> int:
     return found
 
 
-def add_tenant(stage: Stage, index: int, end: FrontEnd) -> str:
+def add_tenant(seeded: BenchWorld, index: int, end: FrontEnd) -> str:
     """One more DpuClusterConfig, with a tenant of its own; its namespace."""
     ours = QuickStart(dpus=1, namespace=f"bench-{index}", pool=f"bench-{index}", name=f"bench-{index}")
-    token = stage.pair.tenant.service_account_token(stage.names.tenant_namespace, seed.TENANT_ACCOUNT)
+    token = seeded.pair.tenant.service_account_token(seeded.names.tenant_namespace, seed.TENANT_ACCOUNT)
     url = f"https://127.0.0.1:{end.port}"
-    stage.infra.apply(seed.served_namespace(ours.namespace, ours.secret))
-    stage.infra.apply(
+    seeded.infra.apply(seed.served_namespace(ours.namespace, ours.secret))
+    seeded.infra.apply(
         seed.kubeconfig_secret(ours, kubeconfig(ours.name, url, end.ca_pem.encode(), {"token": token}, None))
     )
     config = seed.dpu_cluster_config(ours)
     selector = {"matchLabels": {f"bench.dpu.openshift.io/{ours.name}": ""}}
-    stage.infra.apply(
+    seeded.infra.apply(
         [
             new_object(
                 names.DPUCLUSTERCONFIGS, ours.namespace, ours.name, spec={**config["spec"], "nodeSelector": selector}
@@ -87,12 +87,12 @@ def add_tenant(stage: Stage, index: int, end: FrontEnd) -> str:
     return ours.namespace
 
 
-def until_reachable(stage: Stage, number: int, deadline: float) -> None:
-    """Wait until so many tenants are, and that of the stage. Raises: TimeoutError."""
+def until_reachable(seeded: BenchWorld, number: int, deadline: float) -> None:
+    """Wait until so many tenants are, and that of the seeded. Raises: TimeoutError."""
     path = f"/apis/{names.DPUCLUSTERCONFIGS.group}/{names.DPUCLUSTERCONFIGS.version}/{names.DPUCLUSTERCONFIGS.plural}"
     while True:
-        reached = [c for c in stage.infra.admin.list_all(path) if _is_reachable(c)]
-        if len(reached) > number:  # and the one of the stage
+        reached = [c for c in seeded.infra.admin.list_all(path) if _is_reachable(c)]
+        if len(reached) > number:  # and the one of the seeded world
             return
         if time.monotonic() > deadline:
             raise TimeoutError(f"{len(reached)} of {number + 1} tenants are reachable")

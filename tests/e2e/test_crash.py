@@ -1,7 +1,7 @@
 """Killed at any write of the quick start, the operator starts anew and ends where an undisturbed one does.
 
 `DPUNETOP_CRASH_EVERY` says how many writes lie between two kills: 1 takes each write, in all three phases; otherwise
-the phases take turns. All cases play on one stage, which is cleared in between.
+the phases take turns. All cases play on one trial, which is cleared in between.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Outcome:
     """Conditions that went back and forth."""
 
 
-class Stage:
+class CrashTrial:
     """One set of names that is used over and over, and the proxies that the operator alone goes through."""
 
     def __init__(self, world: World, proxies: FaultProxyPair) -> None:
@@ -189,27 +189,27 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(world: World) -> Iterator[Stage]:
+def crash_case(world: World) -> Iterator[CrashTrial]:
     with FaultProxyPair(world.infra, world.tenant) as proxies:
-        stage = Stage(world, proxies)
-        yield stage
-        stage.trial.close()
+        crash_case = CrashTrial(world, proxies)
+        yield crash_case
+        crash_case.trial.close()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stage: Stage) -> Outcome:
+def undisturbed(crash_case: CrashTrial) -> Outcome:
     """What an operator that nobody kills brings about."""
-    before = stage.proxies.counter.effective
-    with stage.operator() as operator:
-        stage.quick_start()
-        outcome = stage.outcome(before)
+    before = crash_case.proxies.counter.effective
+    with crash_case.operator() as operator:
+        crash_case.quick_start()
+        outcome = crash_case.outcome(before)
         assert oplog.alarms(operator) == []
     return outcome
 
 
 @pytest.fixture
-def clear_stage(stage: Stage, undisturbed: Outcome) -> None:
-    stage.clear()
+def clear_stage(crash_case: CrashTrial, undisturbed: Outcome) -> None:
+    crash_case.clear()
 
 
 def test_the_undisturbed_quick_start_writes_each_object_once(undisturbed: Outcome) -> None:
@@ -220,49 +220,51 @@ def test_the_undisturbed_quick_start_writes_each_object_once(undisturbed: Outcom
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_started_anew_after_the_last_write_it_asks_for_no_change(stage: Stage) -> None:
-    before, asked = stage.state(), len(stage.writes())
-    with stage.operator() as operator:
+def test_started_anew_after_the_last_write_it_asks_for_no_change(crash_case: CrashTrial) -> None:
+    before, asked = crash_case.state(), len(crash_case.writes())
+    with crash_case.operator() as operator:
         operator.wait_ready()
-        stage.await_quiet()
+        crash_case.await_quiet()
         assert oplog.alarms(operator) == []
-    assert stage.writes()[asked:] == []
-    assert stage.state() == before
+    assert crash_case.writes()[asked:] == []
+    assert crash_case.state() == before
 
 
 @pytest.mark.usefixtures("clear_stage")
 @pytest.mark.parametrize(("write", "phase"), list(cases()), ids=lambda value: getattr(value, "value", str(value)))
 def test_killed_at_a_write_it_ends_where_an_undisturbed_one_does(
-    stage: Stage, undisturbed: Outcome, write: int, phase: Phase
+    crash_case: CrashTrial, undisturbed: Outcome, write: int, phase: Phase
 ) -> None:
-    before = stage.proxies.counter.effective
-    with stage.operator() as operator:
-        fault = stage.proxies.counter.arm(kill(before + write, phase, lambda: operator.pid))
-        stage.quick_start()
-        await_strike(stage, fault)
-        done = Counter(map(what, stage.proxies.effective_writes()[before:]))
+    before = crash_case.proxies.counter.effective
+    with crash_case.operator() as operator:
+        fault = crash_case.proxies.counter.arm(kill(before + write, phase, lambda: operator.pid))
+        crash_case.quick_start()
+        await_strike(crash_case, fault)
+        done = Counter(map(what, crash_case.proxies.effective_writes()[before:]))
         if fault.fired.is_set():
             assert done.total() == (write - 1 if phase is Phase.BEFORE_FORWARD else write)
             assert operator.wait(60) == -9
             operator.start()
         else:
-            stage.proxies.counter.struck(fault)  # the quick start had fewer writes this time
-        outcome = stage.outcome(before)
+            crash_case.proxies.counter.struck(fault)  # the quick start had fewer writes this time
+        outcome = crash_case.outcome(before)
         assert oplog.alarms(operator) == []
     assert outcome.state == undisturbed.state
     assert too_many(outcome.writes) == {}
     assert outcome.returns == {}
 
 
-def await_strike(stage: Stage, fault: Fault) -> None:
+def await_strike(crash_case: CrashTrial, fault: Fault) -> None:
     """Wait until the operator is killed, or has nothing left to be killed at."""
     eventually(
-        lambda: fault.fired.is_set() or (condition_of(stage.trial.config(), "Ready") or {}).get("status") == "True",
+        lambda: (
+            fault.fired.is_set() or (condition_of(crash_case.trial.config(), "Ready") or {}).get("status") == "True"
+        ),
         bool,
         READY_SECONDS,
     )
     if not fault.fired.is_set():
-        stage.await_quiet()
+        crash_case.await_quiet()
 
 
 def varies(write: str) -> bool:

@@ -1,6 +1,6 @@
 """Killed at any write of a drain, or stopped there while another one goes on, the operator leaves what it should.
 
-`DPUNETOP_CRASH_EVERY` says how many writes lie between two kills, as in `test_crash`. All kills play on one stage.
+`DPUNETOP_CRASH_EVERY` says how many writes lie between two kills, as in `test_crash`. All kills play on one DPU.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def kills() -> Iterator[tuple[int, Phase]]:
         yield from ((write, phase) for phase in (PHASES if EVERY == 1 else (PHASES[turn % len(PHASES)],)))
 
 
-class Stage:
+class CrashDrains:
     """One DPU that serves, whose drains all go through the proxies."""
 
     def __init__(self, world: World, trial: Trial, proxies: FaultProxyPair) -> None:
@@ -78,60 +78,60 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(world: World) -> Iterator[Stage]:
+def crash_drains(world: World) -> Iterator[CrashDrains]:
     with FaultProxyPair(world.infra, world.tenant) as proxies:
         proxies.counter.counts = drains_only
-        stage = Stage(world, Trial(world, "drain-crash"), proxies)
+        crash_drains = CrashDrains(world, Trial(world, "drain-crash"), proxies)
         try:
-            stage.start()
-            yield stage
+            crash_drains.start()
+            yield crash_drains
         finally:
-            stage.operator.close()
-            stage.drains.close()
-            stage.drains.trial.close()
+            crash_drains.operator.close()
+            crash_drains.drains.close()
+            crash_drains.drains.trial.close()
 
 
 @pytest.fixture(scope="module")
-def undisturbed(stage: Stage) -> dict[str, Any]:
+def undisturbed(crash_drains: CrashDrains) -> dict[str, Any]:
     """What a drain that nobody disturbs leaves, and takes."""
-    before, state = stage.proxies.counter.effective, stage.drains.state()
-    stage.roll()
-    stage.drains.until_rolled()
-    assert stage.drains.state() == state
-    taken = [f"{entry.method} {what(entry)}" for entry in stage.proxies.effective_writes()[before:]]
+    before, state = crash_drains.proxies.counter.effective, crash_drains.drains.state()
+    crash_drains.roll()
+    crash_drains.drains.until_rolled()
+    assert crash_drains.drains.state() == state
+    taken = [f"{entry.method} {what(entry)}" for entry in crash_drains.proxies.effective_writes()[before:]]
     assert writelog.differences(RUN, taken, notes_what_it_sees) == []
     assert tuple(taken[:OPENS]) == writelog.recorded(RUN)[:OPENS]
     return state
 
 
 @pytest.fixture
-def said(stage: Stage, request: pytest.FixtureRequest) -> Iterator[None]:
+def said(crash_drains: CrashDrains, request: pytest.FixtureRequest) -> Iterator[None]:
     """What the operator has logged is shown when the test fails."""
-    before = len(stage.operator.log_text())
+    before = len(crash_drains.operator.log_text())
     yield
-    conditions = (stage.drains.trial.config().get("status") or {}).get("conditions")
-    text = f"{stage.operator.log_text()[before:][-40_000:]}\n{conditions}"
+    conditions = (crash_drains.drains.trial.config().get("status") or {}).get("conditions")
+    text = f"{crash_drains.operator.log_text()[before:][-40_000:]}\n{conditions}"
     request.node.add_report_section("teardown", "operator", text)
 
 
 @pytest.mark.usefixtures("undisturbed")
-def test_an_undisturbed_drain_makes_the_writes_that_are_recorded(stage: Stage) -> None:
-    assert unfenced(stage.proxies) == []
+def test_an_undisturbed_drain_makes_the_writes_that_are_recorded(crash_drains: CrashDrains) -> None:
+    assert unfenced(crash_drains.proxies) == []
 
 
 @pytest.mark.usefixtures("said")
 @pytest.mark.parametrize(("write", "phase"), list(kills()), ids=lambda value: getattr(value, "value", str(value)))
 def test_killed_at_a_write_of_a_drain_it_ends_where_an_undisturbed_one_does(
-    stage: Stage, undisturbed: dict[str, Any], write: int, phase: Phase
+    crash_drains: CrashDrains, undisturbed: dict[str, Any], write: int, phase: Phase
 ) -> None:
-    drains, counter = stage.drains, stage.proxies.counter
+    drains, counter = crash_drains.drains, crash_drains.proxies.counter
     with drains.watch_log() as log:
-        fault = counter.arm(kill(counter.effective + write, phase, lambda: stage.operator.pid))
-        stage.roll()
-        eventually(lambda: fault.fired.is_set() or is_over(stage), bool, SLOW)
+        fault = counter.arm(kill(counter.effective + write, phase, lambda: crash_drains.operator.pid))
+        crash_drains.roll()
+        eventually(lambda: fault.fired.is_set() or is_over(crash_drains), bool, SLOW)
         if fault.fired.wait(AFTERMATH_SECONDS):  # the last write may be what ended the drain
-            assert stage.operator.wait(60) == -9
-            stage.operator.start()
+            assert crash_drains.operator.wait(60) == -9
+            crash_drains.operator.start()
         else:
             counter.struck(fault)  # this drain had fewer writes
         drains.until_rolled()
@@ -139,13 +139,13 @@ def test_killed_at_a_write_of_a_drain_it_ends_where_an_undisturbed_one_does(
     assert drains.state() == undisturbed
     assert drainrules.broken(story, drains.hosts, drains.trial.namespace) == []
     assert drainrules.openings(story, drains.hosts) >= 1
-    assert unfenced(stage.proxies) == []
-    assert oplog.alarms(stage.operator) == []
+    assert unfenced(crash_drains.proxies) == []
+    assert oplog.alarms(crash_drains.operator) == []
 
 
-def is_over(stage: Stage) -> bool:
+def is_over(crash_drains: CrashDrains) -> bool:
     try:
-        stage.drains.until_rolled(0.0)
+        crash_drains.drains.until_rolled(0.0)
     except TimeoutError:
         return False
     return True

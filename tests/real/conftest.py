@@ -16,8 +16,8 @@ from dpunetop.sandbox import binaries, seed
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realovn.namespaces import is_inside
 from dpunetop.sandbox.realovnkube import tenant
-from dpunetop.sandbox.realovnkube.bed import Bed, specs
 from dpunetop.sandbox.realovnkube.program import VARIABLE, Ovnkube, ovnkube_at
+from dpunetop.sandbox.realovnkube.testbed import Testbed, specs
 from support.trial import Trial
 
 NAME = "real"
@@ -41,19 +41,19 @@ def ovnkube() -> Ovnkube:
 
 
 @pytest.fixture(scope="session")
-def bed(programs: binaries.Binaries, ovnkube: Ovnkube) -> Iterator[Bed]:
+def testbed(programs: binaries.Binaries, ovnkube: Ovnkube) -> Iterator[Testbed]:
     """Two control planes, a DPU and its host."""
-    with Bed(
+    with Testbed(
         ovnkube, f"{NAME}-dpu0", f"{NAME}-host0", dpus=0, boot_seconds=2.0, retry_seconds=0.5, **specs()
     ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def operator(bed: Bed) -> Iterator[OperatorProcess]:
+def operator(testbed: Testbed) -> Iterator[OperatorProcess]:
     """The operator, as shipped."""
     env = {"NAMESPACE": seed.OPERATOR_NAMESPACE, "WATCH_NAMESPACE": NAME}
-    with OperatorProcess(bed.world.operator_kubeconfig(), env=env) as running:
+    with OperatorProcess(testbed.world.operator_kubeconfig(), env=env) as running:
         running.wait_ready()
         yield running
 
@@ -68,10 +68,10 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served(bed: Bed, operator: OperatorProcess) -> Served:
+def served(testbed: Testbed, operator: OperatorProcess) -> Served:
     """The tenant after all of the user's steps."""
-    trial = Trial(bed.world, NAME, 1, shows=tenant.shows)
-    bed.start_tenant(trial.tenant_namespace)
+    trial = Trial(testbed.world, NAME, 1, shows=tenant.shows)
+    testbed.start_tenant(trial.tenant_namespace)
     began = time.monotonic()
     trial.quick_start()
     trial.wait("Ready", "True", within=READY_SECONDS)
@@ -96,8 +96,8 @@ def host(trial: Trial) -> Callable[[], Obj]:
 def told(request: pytest.FixtureRequest) -> Iterator[None]:
     """Show what all programs said last when a test fails."""
     yield
-    if "bed" in request.fixturenames:
-        said = "\n".join(pod.describe() for pod in request.getfixturevalue("bed").runtime.pods())
+    if "testbed" in request.fixturenames:
+        said = "\n".join(pod.describe() for pod in request.getfixturevalue("testbed").runtime.pods())
         request.node.add_report_section("teardown", "pods", said)
     if "operator" in request.fixturenames:
         request.node.add_report_section(
@@ -107,4 +107,4 @@ def told(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_thread_outlives_the_test() -> None:
-    """In place of the rule for all tests: pods go on from one test to the next, and end with the bed."""
+    """In place of the rule for all tests: pods go on from one test to the next, and end with the testbed."""

@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.domain.names import OVNKUBE_CONTROLLER
 from dpunetop.kube.meta import Obj
-from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.testbed import Testbed
 from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support import drainrules
@@ -22,7 +22,9 @@ PORT = 8083
 ROLL_SECONDS = 300.0
 
 
-def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(bed: Bed, trial: Trial, measured: Measured) -> None:
+def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(
+    testbed: Testbed, trial: Trial, measured: Measured
+) -> None:
     drains = Drains(trial)
     drains.run_workloads()
     before, state = containers(trial), drains.state()
@@ -40,9 +42,9 @@ def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(bed: Bed, tri
     assert drains.state() == state
     assert before.keys() == containers(trial).keys()
     assert not set(before.values()) & set(containers(trial).values())
-    wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-again")
-    fabric = bed.dpu.addresses.fabric
-    with EchoServer(bed.dpu.fabric, fabric, PORT):
+    wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks-again")
+    fabric = testbed.dpu.addresses.fabric
+    with EchoServer(testbed.dpu.fabric, fabric, PORT):
         assert ask(wired.place, fabric, PORT, seconds=3.0).count > 0
 
 

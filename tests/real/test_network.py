@@ -14,8 +14,8 @@ from dpunetop.domain.drain.rules.proof import Evidence, tenant_signals
 from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get
-from dpunetop.sandbox.realovnkube.bed import ENCAP, Bed
 from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
+from dpunetop.sandbox.realovnkube.testbed import ENCAP, Testbed
 from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,11 +27,11 @@ PORT = 8080
 
 
 def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(
-    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
-    wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks")
-    fabric = bed.dpu.addresses.fabric
-    with EchoServer(bed.dpu.fabric, fabric, PORT):
+    wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks")
+    fabric = testbed.dpu.addresses.fabric
+    with EchoServer(testbed.dpu.fabric, fabric, PORT):
         answers = ask(wired.place, fabric, PORT, seconds=3.0)
     measured(f"a pod's address after {wired.seconds_to_address:.1f} s, wired {wired.seconds_to_status:.1f} s later")
     assert json.loads(wired.status)["default"]["Status"] == "Ready"
@@ -46,9 +46,9 @@ def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(host: Callab
     assert [signal.name for signal in tenant_signals(evidence) if not signal.holds] == []
 
 
-def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(bed: Bed, host: Callable[[], Obj]) -> None:
+def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(testbed: Testbed, host: Callable[[], Obj]) -> None:
     assert json.loads(annotations_of(host())[names.ENCAP_IPS_ANNOTATION]) == [ENCAP]
-    assert bed.dpu.vsctl("get", "Open_vSwitch", ".", "external_ids:ovn-encap-ip").strip('"') == ENCAP
+    assert testbed.dpu.vsctl("get", "Open_vSwitch", ".", "external_ids:ovn-encap-ip").strip('"') == ENCAP
 
 
 def test_the_lease_of_the_host_is_a_sign_after_two_renewals(

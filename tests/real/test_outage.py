@@ -12,7 +12,7 @@ from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.components import Component
-from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.testbed import Testbed
 from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,17 +27,17 @@ MOST_SILENCE_SECONDS = 2.0
 
 
 def test_packets_pass_while_the_tenants_api_is_away(
-    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
-    wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-through")
+    wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks-through")
     path = get(LEASES, trial.tenant_namespace, f"{names.LEASE_PREFIX}{name_of(host())}").target
-    [pod], fabric = bed.runtime.pods(), bed.dpu.addresses.fabric
+    [pod], fabric = testbed.runtime.pods(), testbed.dpu.addresses.fabric
     before = {name: status.process for name, status in pod.statuses().items()}
-    with EchoServer(bed.dpu.fabric, fabric, PORT):
+    with EchoServer(testbed.dpu.fabric, fabric, PORT):
         asking = EchoClient(wired.place, fabric, PORT)
-        bed.world.tenant.pause(Component.APISERVER)
+        testbed.world.tenant.pause(Component.APISERVER)
         time.sleep(AWAY_SECONDS)
-        bed.world.tenant.resume(Component.APISERVER)
+        testbed.world.tenant.resume(Component.APISERVER)
         answers = asking.end()
     renewed = trial.tenant.get(path)["spec"]["renewTime"]
     eventually(lambda: trial.tenant.get(path)["spec"]["renewTime"], lambda now: now != renewed, SLOW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dpunetop.domain import names
 from dpunetop.kube.meta import Obj
-from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.testbed import Testbed
 from support.measuring import Measured
 from support.trial import Trial
 
@@ -12,9 +12,9 @@ OURS = "dpunetop"
 """User agents: the operator tries the DPU's token too."""
 
 
-def test_the_roles_of_a_node_are_enough_for_a_dpu(bed: Bed, trial: Trial, measured: Measured) -> None:
+def test_the_roles_of_a_node_are_enough_for_a_dpu(testbed: Testbed, trial: Trial, measured: Measured) -> None:
     user = f"system:serviceaccount:{trial.tenant_namespace}:{names.DPU_ACCOUNT}"
-    asked = bed.world.tenant.audit_events(user=user)
+    asked = testbed.world.tenant.audit_events(user=user)
     events = [event for event in asked if not event["userAgent"].startswith(OURS)]
     for line in sorted({right(event) for event in events}):
         measured(f"used: {line}")

@@ -14,7 +14,7 @@ from dpunetop.kube.keys import LEASES, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.pki import Authority
-from dpunetop.sandbox.realovnkube.bed import Bed
+from dpunetop.sandbox.realovnkube.testbed import Testbed
 from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,29 +27,29 @@ SLOW = 120.0
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
-def processes(bed: Bed) -> dict[str, int | None]:
-    return {name: status.process for pod in bed.runtime.pods() for name, status in pod.statuses().items()}
+def processes(testbed: Testbed) -> dict[str, int | None]:
+    return {name: status.process for pod in testbed.runtime.pods() for name, status in pod.statuses().items()}
 
 
 def test_a_new_token_is_used_and_no_container_starts_again(
-    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
-    before, mark, used = processes(bed), bed.world.tenant.audit_mark(), credentials(bed, trial, 0)
+    before, mark, used = processes(testbed), testbed.world.tenant.audit_mark(), credentials(testbed, trial, 0)
     # Tokens of a ServiceAccount that is gone are no good from then on: harsher than one that runs out in a day.
     trial.tenant.delete(trial.tenant_path(SERVICEACCOUNTS, names.DPU_ACCOUNT))
-    fresh = eventually(lambda: credentials(bed, trial, mark) - used, bool, SLOW)
+    fresh = eventually(lambda: credentials(testbed, trial, mark) - used, bool, SLOW)
     measured(f"a token that is no good any more: {len(fresh)} new one in use, without a restart")
     until_renewed(trial, host)
     trial.wait("Ready", "True", within=SLOW)
-    assert processes(bed) == before
+    assert processes(testbed) == before
 
 
 def test_another_authority_rolls_the_pod_and_packets_pass(
-    bed: Bed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
-    wired = wire(bed.host, trial.tenant, trial.tenant_namespace, "talks-on")
-    fabric, [before] = bed.dpu.addresses.fabric, trial.pods()
-    with EchoServer(bed.dpu.fabric, fabric, PORT):
+    wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks-on")
+    fabric, [before] = testbed.dpu.addresses.fabric, trial.pods()
+    with EchoServer(testbed.dpu.fabric, fabric, PORT):
         asking = EchoClient(wired.place, fabric, PORT)
         trial.store_kubeconfig(with_another_authority(trial.kubeconfig()))
         eventually(trial.pods, lambda pods: [uid_of(pod) for pod in pods] not in ([], [uid_of(before)]), SLOW)
@@ -74,10 +74,10 @@ def decoded_authority(cluster: dict[str, Any]) -> str:
     return base64.b64decode(cluster["certificate-authority-data"]).decode()
 
 
-def credentials(bed: Bed, trial: Trial, since: int) -> set[str]:
+def credentials(testbed: Testbed, trial: Trial, since: int) -> set[str]:
     """By which tokens the DPU was let in."""
     user = f"system:serviceaccount:{trial.tenant_namespace}:{names.DPU_ACCOUNT}"
-    events = bed.world.tenant.audit_events(user=user, since=since)
+    events = testbed.world.tenant.audit_events(user=user, since=since)
     let_in = [event for event in events if event.get("responseStatus", {}).get("code", 500) < 400]
     return {text for event in let_in for text in (event["user"].get("extra") or {}).get(CREDENTIAL, ())}
 

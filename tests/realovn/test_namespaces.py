@@ -21,7 +21,7 @@ BED = """
 import time
 from pathlib import Path
 from dpunetop.sandbox.realovn.datapath import Dpu
-with Dpu(Path("/run/bed")) as dpu:
+with Dpu(Path("/run/testbed")) as dpu:
     dpu.root.spawn(["sleep", "1000"], Path("/run/log"))
     print("up", flush=True)
     time.sleep(1000)

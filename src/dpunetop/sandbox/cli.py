@@ -21,8 +21,8 @@ from dpunetop.sandbox.operatorprocess import OperatorFailed, OperatorProcess
 from dpunetop.sandbox.processes import ReaperError, RunFolder
 from dpunetop.sandbox.realovn.packages import Unavailable
 from dpunetop.sandbox.realovn.rootfs import Failed
-from dpunetop.sandbox.realovnkube.bed import Bed
 from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
+from dpunetop.sandbox.realovnkube.testbed import Testbed
 from dpunetop.sandbox.scenarios import SCENARIOS, ScenarioRun
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.view import View
@@ -105,7 +105,7 @@ class _Sandbox:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._started = time.monotonic()
-        self._bed: Bed | None = None
+        self._testbed: Testbed | None = None
 
     def run(self) -> int:
         seed.check()
@@ -142,11 +142,11 @@ class _Sandbox:
         quick_start = QuickStart(dpus=1)
         [(dpu, host)] = quick_start.pairs.items()
         ovnkube = ovnkube_at(os.environ.get(VARIABLE, ""))
-        bed = opened.enter_context(Bed(ovnkube, dpu, host, quick_start=quick_start, say=self._say))
+        testbed = opened.enter_context(Testbed(ovnkube, dpu, host, quick_start=quick_start, say=self._say))
         self._say("starting cluster manager and the host's ovnkube in the tenant")
-        bed.start_tenant(quick_start.tenant_namespace)
-        self._bed = bed
-        return bed.world
+        testbed.start_tenant(quick_start.tenant_namespace)
+        self._testbed = testbed
+        return testbed.world
 
     def _close(self, opened: contextlib.ExitStack) -> None:
         """Stop everything; further signals are ignored."""
@@ -173,7 +173,7 @@ class _Sandbox:
         process = OperatorProcess(world.operator_kubeconfig(), env=world.operator_environment)
         operator = opened.enter_context(process)
         self._say(f"storing the tenant's kubeconfig in Secret {names.namespace}/{names.secret}")
-        if self._bed is None:
+        if self._testbed is None:
             world.store_entitled_kubeconfig()
         else:
             world.store_kubeconfig()
@@ -220,7 +220,7 @@ class _Sandbox:
             is_ready = self._until_ready(world, view, operator)
             if self._options.exit_when_ready:
                 return 0 if is_ready else 1
-            if operator is not None and is_ready and self._bed is None:
+            if operator is not None and is_ready and self._testbed is None:
                 self._play(world, view, operator)
             print(manual, flush=True)
             while True:
@@ -254,8 +254,8 @@ class _Sandbox:
                 self._say_lines(view, 0.0)
                 since = f"{world.up_seconds:.1f} s after both API servers were ready"
                 self._say(f"Ready: every DPU serves its host, {since}")
-                if self._bed is not None:
-                    self._say(self._bed.try_out())
+                if self._testbed is not None:
+                    self._say(self._testbed.try_out())
                 return True
             if operator is not None and operator.returncode is not None:
                 self._say(f"the operator ended with code {operator.returncode}; the end of its log:")

@@ -129,7 +129,7 @@ def _merge(live: dict[str, Any], patch: Obj) -> None:
             live[key] = value
 
 
-class Bed:
+class Leftovers:
     def __init__(self) -> None:
         self.infra, self.tenant, self.clock, self.said = Store(), Store(), PassingClock(), ""
         self.infra.put(NAMESPACES, names.KUBE_SYSTEM)
@@ -150,192 +150,192 @@ class Bed:
 
 
 @pytest.fixture
-def bed() -> Bed:
-    return Bed()
+def leftovers() -> Leftovers:
+    return Leftovers()
 
 
 BOTH = ["delete PodDisruptionBudget dpu-drain-blocker-d1", "delete Deployment dpu-drain-blocker-d1"]
 
 
-def test_each_object_is_named_as_it_goes_and_the_end_says_how_to_go_on_in_a_tenant(bed: Bed) -> None:
-    assert bed.run() == 0
-    assert bed.infra.written == BOTH
-    lines = bed.said.splitlines()
+def test_each_object_is_named_as_it_goes_and_the_end_says_how_to_go_on_in_a_tenant(leftovers: Leftovers) -> None:
+    assert leftovers.run() == 0
+    assert leftovers.infra.written == BOTH
+    lines = leftovers.said.splitlines()
     assert lines[0] == f"delete PodDisruptionBudget {DEFAULT_NAMESPACE}/dpu-drain-blocker-d1 ... done"
     assert lines[-1].startswith("swept: 2 writes, nothing is left")
 
 
-def test_without_a_tenant_the_summary_names_the_owners_for_the_next_sweep(bed: Bed) -> None:
-    bed.run(dry_run=True)
-    assert f"--tenant-kubeconfig=<file> --owner={GONE}" in bed.said
+def test_without_a_tenant_the_summary_names_the_owners_for_the_next_sweep(leftovers: Leftovers) -> None:
+    leftovers.run(dry_run=True)
+    assert f"--tenant-kubeconfig=<file> --owner={GONE}" in leftovers.said
 
 
-def test_a_second_sweep_finds_nothing(bed: Bed) -> None:
-    bed.run()
-    assert bed.run() == 0
-    assert bed.infra.written == BOTH
+def test_a_second_sweep_finds_nothing(leftovers: Leftovers) -> None:
+    leftovers.run()
+    assert leftovers.run() == 0
+    assert leftovers.infra.written == BOTH
 
 
-def test_a_dry_run_says_all_and_writes_nothing(bed: Bed) -> None:
-    assert bed.run(dry_run=True) == 0
-    assert bed.infra.written == []
-    assert f"would delete Deployment {DEFAULT_NAMESPACE}/dpu-drain-blocker-d1\n" in bed.said
+def test_a_dry_run_says_all_and_writes_nothing(leftovers: Leftovers) -> None:
+    assert leftovers.run(dry_run=True) == 0
+    assert leftovers.infra.written == []
+    assert f"would delete Deployment {DEFAULT_NAMESPACE}/dpu-drain-blocker-d1\n" in leftovers.said
 
 
-def test_a_sweep_that_was_killed_is_gone_on_with(bed: Bed) -> None:
+def test_a_sweep_that_was_killed_is_gone_on_with(leftovers: Leftovers) -> None:
     def killed(place: Place) -> None:
         if place[0] == DEPLOYMENTS:
             raise KeyboardInterrupt
 
-    bed.infra.before_write = killed
+    leftovers.infra.before_write = killed
     with pytest.raises(KeyboardInterrupt):
-        bed.run()
-    bed.infra.before_write = lambda _: None
-    assert bed.run() == 0
-    assert bed.infra.written == BOTH
+        leftovers.run()
+    leftovers.infra.before_write = lambda _: None
+    assert leftovers.run() == 0
+    assert leftovers.infra.written == BOTH
 
 
 # Whether an operator is at work.
 
 
-def test_a_lease_that_is_renewed_refuses_the_sweep_whatever_its_clock_says(bed: Bed) -> None:
-    bed.lease("dpunetop-0_ab")
+def test_a_lease_that_is_renewed_refuses_the_sweep_whatever_its_clock_says(leftovers: Leftovers) -> None:
+    leftovers.lease("dpunetop-0_ab")
 
     def renew() -> None:
-        if bed.clock.passed >= 10:
-            bed.lease("dpunetop-0_ab", "2")
+        if leftovers.clock.passed >= 10:
+            leftovers.lease("dpunetop-0_ab", "2")
 
-    bed.clock.on_wait = renew
+    leftovers.clock.on_wait = renew
     with pytest.raises(Busy, match=r"dpunetop-0_ab.*kubectl -n openshift-dpu-network-operator scale deployment"):
-        bed.run()
-    assert bed.infra.written == []
+        leftovers.run()
+    assert leftovers.infra.written == []
 
 
-def test_a_lease_that_stands_still_for_longer_than_it_says_lets_it_begin(bed: Bed) -> None:
-    bed.lease("dpunetop-0_ab")
-    assert bed.run() == 0
-    assert bed.clock.passed >= 20
+def test_a_lease_that_stands_still_for_longer_than_it_says_lets_it_begin(leftovers: Leftovers) -> None:
+    leftovers.lease("dpunetop-0_ab")
+    assert leftovers.run() == 0
+    assert leftovers.clock.passed >= 20
 
 
-def test_a_lease_that_was_given_back_lets_it_begin_at_once(bed: Bed) -> None:
-    bed.lease("")
-    assert bed.run() == 0
-    assert bed.clock.passed == 0
+def test_a_lease_that_was_given_back_lets_it_begin_at_once(leftovers: Leftovers) -> None:
+    leftovers.lease("")
+    assert leftovers.run() == 0
+    assert leftovers.clock.passed == 0
 
 
-def test_an_operator_in_another_namespace_that_has_budgets_there_refuses_it(bed: Bed) -> None:
-    bed.infra.put(names.PODDISRUPTIONBUDGETS, names.blocker_name("d2"), "elsewhere", GONE)
-    bed.lease("dpunetop-9_ab", "1", "elsewhere")
-    bed.clock.on_wait = lambda: bed.lease("dpunetop-9_ab", str(bed.clock.passed), "elsewhere")
+def test_an_operator_in_another_namespace_that_has_budgets_there_refuses_it(leftovers: Leftovers) -> None:
+    leftovers.infra.put(names.PODDISRUPTIONBUDGETS, names.blocker_name("d2"), "elsewhere", GONE)
+    leftovers.lease("dpunetop-9_ab", "1", "elsewhere")
+    leftovers.clock.on_wait = lambda: leftovers.lease("dpunetop-9_ab", str(leftovers.clock.passed), "elsewhere")
     with pytest.raises(Busy, match="elsewhere"):
-        bed.run()
+        leftovers.run()
 
 
-def test_an_operator_that_starts_meanwhile_ends_it_before_the_next_write(bed: Bed) -> None:
+def test_an_operator_that_starts_meanwhile_ends_it_before_the_next_write(leftovers: Leftovers) -> None:
     def start(place: Place) -> None:
-        bed.lease("dpunetop-1_cd", "5")
+        leftovers.lease("dpunetop-1_cd", "5")
 
-    bed.infra.before_write = start
+    leftovers.infra.before_write = start
     with pytest.raises(Busy):
-        bed.run()
-    assert bed.infra.written == BOTH[:1]
+        leftovers.run()
+    assert leftovers.infra.written == BOTH[:1]
 
 
 # What cannot be done.
 
 
-def test_what_is_refused_is_said_once_and_does_not_hold_up_the_rest(bed: Bed) -> None:
+def test_what_is_refused_is_said_once_and_does_not_hold_up_the_rest(leftovers: Leftovers) -> None:
     def refuse(place: Place) -> None:
         if place[0] == names.PODDISRUPTIONBUDGETS:
             raise Forbidden(403, "Forbidden", "no right")
 
-    bed.infra.before_write = refuse
-    assert bed.run() == 1
-    assert bed.infra.written == BOTH[1:]
-    assert bed.said.count("FAILED: 403 Forbidden: no right") == 1
-    assert "1 are left" in bed.said
+    leftovers.infra.before_write = refuse
+    assert leftovers.run() == 1
+    assert leftovers.infra.written == BOTH[1:]
+    assert leftovers.said.count("FAILED: 403 Forbidden: no right") == 1
+    assert "1 are left" in leftovers.said
 
 
-def test_what_changes_all_the_time_is_given_up_and_named(bed: Bed) -> None:
+def test_what_changes_all_the_time_is_given_up_and_named(leftovers: Leftovers) -> None:
     def changed(place: Place) -> None:
         raise Conflict(409, "Conflict", "changed")
 
-    bed.infra.before_write = changed
-    assert bed.run() == 1
-    assert PATIENCE_SECONDS <= bed.clock.passed <= PATIENCE_SECONDS + 5
-    assert "dpu-drain-blocker-d1 was not done" in bed.said
+    leftovers.infra.before_write = changed
+    assert leftovers.run() == 1
+    assert PATIENCE_SECONDS <= leftovers.clock.passed <= PATIENCE_SECONDS + 5
+    assert "dpu-drain-blocker-d1 was not done" in leftovers.said
 
 
-def test_configs_that_are_not_served_for_a_moment_are_not_taken_to_be_gone(bed: Bed) -> None:
-    bed.infra.unserved.add(names.DPUCLUSTERCONFIGS)
+def test_configs_that_are_not_served_for_a_moment_are_not_taken_to_be_gone(leftovers: Leftovers) -> None:
+    leftovers.infra.unserved.add(names.DPUCLUSTERCONFIGS)
     crd = crd_name(names.DPUCLUSTERCONFIGS)
-    bed.infra.put(CUSTOMRESOURCEDEFINITIONS, crd)
+    leftovers.infra.put(CUSTOMRESOURCEDEFINITIONS, crd)
     with pytest.raises(NotFound):
-        bed.run()
-    del bed.infra.objects[CUSTOMRESOURCEDEFINITIONS, "", crd]
-    assert bed.run() == 0
+        leftovers.run()
+    del leftovers.infra.objects[CUSTOMRESOURCEDEFINITIONS, "", crd]
+    assert leftovers.run() == 0
 
 
-def test_configs_are_read_after_all_that_may_be_theirs(bed: Bed) -> None:
-    bed.run(dry_run=True)
-    assert bed.infra.listed[-1] == names.DPUCLUSTERCONFIGS
+def test_configs_are_read_after_all_that_may_be_theirs(leftovers: Leftovers) -> None:
+    leftovers.run(dry_run=True)
+    assert leftovers.infra.listed[-1] == names.DPUCLUSTERCONFIGS
 
 
-def test_a_config_that_is_deleted_loses_its_finalizer_last(bed: Bed) -> None:
+def test_a_config_that_is_deleted_loses_its_finalizer_last(leftovers: Leftovers) -> None:
     ending = config(namespace="dpu-two")
     ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-    bed.infra.objects[names.DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)] = ending
-    assert bed.run() == 1
-    assert bed.infra.written == []
-    assert bed.run(ending=Ending.FINISH) == 0
-    assert bed.infra.written == [*BOTH, "change DpuClusterConfig sample"]
+    leftovers.infra.objects[names.DPUCLUSTERCONFIGS, namespace_of(ending), name_of(ending)] = ending
+    assert leftovers.run() == 1
+    assert leftovers.infra.written == []
+    assert leftovers.run(ending=Ending.FINISH) == 0
+    assert leftovers.infra.written == [*BOTH, "change DpuClusterConfig sample"]
     assert ending["metadata"]["finalizers"] == []
 
 
 # A host in a maintenance of ours.
 
 
-def maintained(bed: Bed) -> dict[str, Any]:
+def maintained(leftovers: Leftovers) -> dict[str, Any]:
     """A drained host, and a node maintenance operator that gives it back."""
-    host = bed.tenant.put(NODES, "w1", spec={"unschedulable": True})
+    host = leftovers.tenant.put(NODES, "w1", spec={"unschedulable": True})
     host["metadata"]["annotations"] = {names.CORDONED_BEFORE_ANNOTATION: "no"}
     name = names.maintenance_name("w1")
-    bed.tenant.put(names.NODEMAINTENANCES, name, "", GONE, spec={"nodeName": "w1"})
+    leftovers.tenant.put(names.NODEMAINTENANCES, name, "", GONE, spec={"nodeName": "w1"})
 
     def uncordon(place: Place) -> None:
         if place[0] == names.NODEMAINTENANCES:
             del host["spec"]["unschedulable"]
 
-    bed.tenant.before_write = uncordon
+    leftovers.tenant.before_write = uncordon
     return host
 
 
-def test_a_host_in_a_maintenance_of_ours_comes_out_cordoned_and_is_named(bed: Bed) -> None:
-    host = maintained(bed)
-    assert bed.run(with_tenant=True) == 1
-    assert bed.tenant.written == ["change Node w1", "delete NodeMaintenance dpu-tenant-w1", "change Node w1"]
+def test_a_host_in_a_maintenance_of_ours_comes_out_cordoned_and_is_named(leftovers: Leftovers) -> None:
+    host = maintained(leftovers)
+    assert leftovers.run(with_tenant=True) == 1
+    assert leftovers.tenant.written == ["change Node w1", "delete NodeMaintenance dpu-tenant-w1", "change Node w1"]
     assert host["spec"]["unschedulable"] is True
     assert host["metadata"]["annotations"] == {names.LEFT_BY_ANNOTATION: GONE}
-    assert "kubectl uncordon w1; kubectl annotate node w1 dpu.openshift.io/left-by-" in bed.said
+    assert "kubectl uncordon w1; kubectl annotate node w1 dpu.openshift.io/left-by-" in leftovers.said
 
 
-def test_a_cordon_survives_a_sweep_that_is_killed_before_it_is_put_back(bed: Bed) -> None:
-    host = maintained(bed)
-    put_back = bed.tenant.before_write
+def test_a_cordon_survives_a_sweep_that_is_killed_before_it_is_put_back(leftovers: Leftovers) -> None:
+    host = maintained(leftovers)
+    put_back = leftovers.tenant.before_write
 
     def killed(place: Place) -> None:
-        if place[0] == NODES and len(bed.tenant.written) == 2:
+        if place[0] == NODES and len(leftovers.tenant.written) == 2:
             raise KeyboardInterrupt
         put_back(place)
 
-    bed.tenant.before_write = killed
+    leftovers.tenant.before_write = killed
     with pytest.raises(KeyboardInterrupt):
-        bed.run(with_tenant=True)
+        leftovers.run(with_tenant=True)
     assert "unschedulable" not in host["spec"]
-    bed.tenant.before_write = lambda _: None
-    bed.run(with_tenant=True)
+    leftovers.tenant.before_write = lambda _: None
+    leftovers.run(with_tenant=True)
     assert host["spec"]["unschedulable"] is True
-    assert bed.infra.written == BOTH
+    assert leftovers.infra.written == BOTH
 
 
 # Flags.

@@ -39,28 +39,28 @@ DEFINITION = {
 class FakeHandle:
     """The cache of a selection, as full as the cluster is."""
 
-    def __init__(self, bed: Bed, selection: Selection, handler: Callable[[Change], None]) -> None:
-        self.bed, self.selection, self.handler = bed, selection, handler
+    def __init__(self, one_pair: OnePair, selection: Selection, handler: Callable[[Change], None]) -> None:
+        self.one_pair, self.selection, self.handler = one_pair, selection, handler
         self.lister, self.is_released = self, False
 
     @property
     def trouble(self) -> ApiError | None:
-        return self.bed.troubles.get(self.selection.resource)
+        return self.one_pair.troubles.get(self.selection.resource)
 
     def has_synced(self) -> bool:
         return self.trouble is None
 
     def get(self, namespace: str, name: str) -> Any:
-        if (namespace, name) in self.bed.outdated:
-            return kept(self.bed.outdated[namespace, name])
-        found = self.bed.world.infra.shown(DPUNODES, namespace, name)
+        if (namespace, name) in self.one_pair.outdated:
+            return kept(self.one_pair.outdated[namespace, name])
+        found = self.one_pair.world.infra.shown(DPUNODES, namespace, name)
         return None if found is None else kept(found)
 
     def release(self) -> None:
         self.is_released = True
 
 
-class Bed:
+class OnePair:
     """One pair, the controllers of its drain, and that of DpuNodes."""
 
     def __init__(self, *, served: bool = True) -> None:
@@ -148,209 +148,209 @@ MADE = [f"apply dpunodes/{DPU}", f"status dpunodes/{DPU}"]
 
 
 def test_it_is_made_in_two_writes_and_owned_by_its_config() -> None:
-    bed = Bed()
-    assert bed.settle() == MADE
-    found = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    one_pair = OnePair()
+    assert one_pair.settle() == MADE
+    found = one_pair.world.infra.shown(DPUNODES, NAMESPACE, DPU)
     (owner,) = found["metadata"]["ownerReferences"]
     assert (owner["kind"], "blockOwnerDeletion" in owner) == ("DpuClusterConfig", False)
-    assert (bed.status()["host"], bed.condition("Protected")["status"]) == (HOST, "True")
+    assert (one_pair.status()["host"], one_pair.condition("Protected")["status"]) == (HOST, "True")
 
 
 def test_at_rest_nothing_is_written_whoever_wakes_it_and_whoever_starts_anew() -> None:
-    bed = Bed()
-    bed.settle()
+    one_pair = OnePair()
+    one_pair.settle()
     for _ in range(3):
-        bed.world.clock.step(60)
-        bed.woken.add(KEY)
-        assert bed.settle() == []
-    bed.start()
-    assert bed.settle() == []
+        one_pair.world.clock.step(60)
+        one_pair.woken.add(KEY)
+        assert one_pair.settle() == []
+    one_pair.start()
+    assert one_pair.settle() == []
 
 
 def test_what_stands_stays_until_a_new_process_has_looked() -> None:
-    bed = Bed()
-    bed.settle()
-    before = bed.status()
-    bed.start()
-    bed.dpu_nodes.reconcile(KEY, Stop())
-    assert bed.status() == before
+    one_pair = OnePair()
+    one_pair.settle()
+    before = one_pair.status()
+    one_pair.start()
+    one_pair.dpu_nodes.reconcile(KEY, Stop())
+    assert one_pair.status() == before
 
 
 def test_a_change_is_one_write_and_dates_only_what_has_changed() -> None:
-    bed = Bed()
-    bed.settle()
-    paired = bed.condition("Paired")
-    bed.world.clock.step(60)
-    bed.world.cordon()
-    assert bed.settle() == [f"status dpunodes/{DPU}"]
-    assert bed.status()["phase"] == "Draining"
-    assert bed.condition("Paired") == paired
+    one_pair = OnePair()
+    one_pair.settle()
+    paired = one_pair.condition("Paired")
+    one_pair.world.clock.step(60)
+    one_pair.world.cordon()
+    assert one_pair.settle() == [f"status dpunodes/{DPU}"]
+    assert one_pair.status()["phase"] == "Draining"
+    assert one_pair.condition("Paired") == paired
 
 
 def test_what_is_left_out_because_of_our_own_last_write_is_looked_at_again() -> None:
-    bed = Bed()
-    bed.settle()
-    bed.outdated[NAMESPACE, DPU] = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
-    bed.world.clock.step(60)
-    bed.world.cordon()
-    assert bed.settle() == [f"status dpunodes/{DPU}"]
-    assert bed.reconciled() == ([], BEHIND_SECONDS)
-    bed.outdated.clear()
-    assert bed.reconciled() == ([], None)
+    one_pair = OnePair()
+    one_pair.settle()
+    one_pair.outdated[NAMESPACE, DPU] = one_pair.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    one_pair.world.clock.step(60)
+    one_pair.world.cordon()
+    assert one_pair.settle() == [f"status dpunodes/{DPU}"]
+    assert one_pair.reconciled() == ([], BEHIND_SECONDS)
+    one_pair.outdated.clear()
+    assert one_pair.reconciled() == ([], None)
 
 
 def test_one_that_is_deleted_and_is_still_shown_is_looked_at_again() -> None:
-    bed = Bed()
-    bed.settle()
-    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    one_pair = OnePair()
+    one_pair.settle()
+    stored = one_pair.world.infra.shown(DPUNODES, NAMESPACE, DPU)
     gone = {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}}
-    bed.world.infra.put(DPUNODES, gone)
-    bed.start()
-    bed.settle()
-    follows = next(each for each in bed.handles[::-1] if each.selection.resource == DPUNODES)
+    one_pair.world.infra.put(DPUNODES, gone)
+    one_pair.start()
+    one_pair.settle()
+    follows = next(each for each in one_pair.handles[::-1] if each.selection.resource == DPUNODES)
     follows.handler(Change(None, gone))
-    assert bed.settle() == ["delete dpunodes/d9"]
-    bed.outdated[NAMESPACE, "d9"] = gone
-    assert bed.dpu_nodes.reconcile(Key(INFRA, NAMESPACE, "d9"), Stop()) == BEHIND_SECONDS
+    assert one_pair.settle() == ["delete dpunodes/d9"]
+    one_pair.outdated[NAMESPACE, "d9"] = gone
+    assert one_pair.dpu_nodes.reconcile(Key(INFRA, NAMESPACE, "d9"), Stop()) == BEHIND_SECONDS
 
 
 def test_a_drain_leaves_the_seconds_of_its_steps() -> None:
-    bed = Bed()
-    bed.settle()
-    bed.world.cordon()
-    bed.settle()
-    bed.world.clock.step(30)
-    bed.world.drain_host()
-    bed.settle()
-    assert bed.status()["phase"] == "Drained"
-    bed.world.clock.step(100)
-    bed.world.reboot("b2")
-    bed.world.cordon(False)
-    bed.settle()
-    bed.world.end_maintenance()
-    bed.settle()
-    last = {step: seconds for step, seconds in bed.status()["lastDrain"].items() if step.endswith("Seconds")}
+    one_pair = OnePair()
+    one_pair.settle()
+    one_pair.world.cordon()
+    one_pair.settle()
+    one_pair.world.clock.step(30)
+    one_pair.world.drain_host()
+    one_pair.settle()
+    assert one_pair.status()["phase"] == "Drained"
+    one_pair.world.clock.step(100)
+    one_pair.world.reboot("b2")
+    one_pair.world.cordon(False)
+    one_pair.settle()
+    one_pair.world.end_maintenance()
+    one_pair.settle()
+    last = {step: seconds for step, seconds in one_pair.status()["lastDrain"].items() if step.endswith("Seconds")}
     assert last == {"waitingSeconds": 0, "hostDrainSeconds": 30, "dpuDrainSeconds": 100, "verifyingSeconds": 0}
-    assert "endedAt" in bed.status()["lastDrain"]
-    assert bed.settle() == []
+    assert "endedAt" in one_pair.status()["lastDrain"]
+    assert one_pair.settle() == []
 
 
 def test_one_that_a_person_deletes_is_made_again() -> None:
-    bed = Bed()
-    bed.settle()
-    bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
-    bed.world.executor.forget(INFRA)
-    bed.woken.add(KEY)
-    assert bed.settle() == MADE
+    one_pair = OnePair()
+    one_pair.settle()
+    one_pair.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+    one_pair.world.executor.forget(INFRA)
+    one_pair.woken.add(KEY)
+    assert one_pair.settle() == MADE
 
 
 @pytest.mark.parametrize("labels", [{}, {names.OWNER_LABEL: "owner"}])
 def test_one_that_somebody_else_has_made_is_never_touched(labels: dict[str, str]) -> None:
-    bed = Bed()
+    one_pair = OnePair()
     theirs = {"kind": "DpuNode", "metadata": {"name": DPU, "namespace": NAMESPACE, "labels": labels}}
-    bed.world.infra.put(DPUNODES, theirs)
+    one_pair.world.infra.put(DPUNODES, theirs)
     with structlog.testing.capture_logs() as logs:
-        assert bed.settle() == []
-        bed.woken.add(KEY)
-        assert bed.settle() == []
+        assert one_pair.settle() == []
+        one_pair.woken.add(KEY)
+        assert one_pair.settle() == []
     assert [each["event"] for each in logs if "DpuNode" in each["event"]] == [
         "a DpuNode that another writer made is left as it is"
     ]
 
 
 def test_one_of_the_config_that_had_the_name_before_is_left_to_go_by_itself_and_made_anew() -> None:
-    bed = Bed()
-    bed.settle()
-    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    one_pair = OnePair()
+    one_pair.settle()
+    stored = one_pair.world.infra.shown(DPUNODES, NAMESPACE, DPU)
     references = [{**stored["metadata"]["ownerReferences"][0], "uid": "uid-of-the-one-before"}]
-    bed.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "ownerReferences": references}})
-    bed.start()
+    one_pair.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "ownerReferences": references}})
+    one_pair.start()
     with structlog.testing.capture_logs() as logs:
-        assert bed.settle() == []
+        assert one_pair.settle() == []
     assert [each["event"] for each in logs if each["log_level"] == "warning"] == []
-    bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
-    bed.world.executor.forget(INFRA)
-    bed.woken.add(KEY)
-    assert bed.settle() == MADE
+    one_pair.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+    one_pair.world.executor.forget(INFRA)
+    one_pair.woken.add(KEY)
+    assert one_pair.settle() == MADE
 
 
 def test_a_card_that_leaves_takes_its_object_with_it_also_if_it_left_unseen() -> None:
-    bed = Bed()
-    bed.settle()
+    one_pair = OnePair()
+    one_pair.settle()
     gone = Key(INFRA, NAMESPACE, "d9")
-    stored = bed.world.infra.shown(DPUNODES, NAMESPACE, DPU)
-    bed.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}})
-    bed.start()
-    bed.settle()
-    follows = next(each for each in bed.handles[::-1] if each.selection.resource == DPUNODES)
-    follows.handler(Change(None, bed.world.infra.shown(DPUNODES, NAMESPACE, "d9")))
-    assert bed.woken == {gone}
-    assert bed.settle() == ["delete dpunodes/d9"]
-    assert bed.forgotten == {gone}
+    stored = one_pair.world.infra.shown(DPUNODES, NAMESPACE, DPU)
+    one_pair.world.infra.put(DPUNODES, {**stored, "metadata": {**stored["metadata"], "name": "d9", "uid": "u9"}})
+    one_pair.start()
+    one_pair.settle()
+    follows = next(each for each in one_pair.handles[::-1] if each.selection.resource == DPUNODES)
+    follows.handler(Change(None, one_pair.world.infra.shown(DPUNODES, NAMESPACE, "d9")))
+    assert one_pair.woken == {gone}
+    assert one_pair.settle() == ["delete dpunodes/d9"]
+    assert one_pair.forgotten == {gone}
 
 
 def test_without_the_definition_nothing_is_written_it_is_told_once_and_it_goes_on_when_it_comes() -> None:
-    bed = Bed(served=False)
+    one_pair = OnePair(served=False)
     with structlog.testing.capture_logs() as logs:
-        assert bed.settle() == []
-        bed.woken.add(KEY)
-        assert bed.settle() == []
+        assert one_pair.settle() == []
+        one_pair.woken.add(KEY)
+        assert one_pair.settle() == []
     missing = f"infra has no CustomResourceDefinition {crd_name(DPUNODES)}"
     assert [each["error"] for each in logs if each["event"] == UNSERVED] == [missing]
-    assert bed.notes() == []
-    (definition,) = bed.handles
+    assert one_pair.notes() == []
+    (definition,) = one_pair.handles
     definition.handler(Change(None, DEFINITION))
-    assert bed.settle() == MADE
+    assert one_pair.settle() == MADE
 
 
 def test_a_right_to_read_that_is_missing_stops_nothing_but_dpunodes_and_is_told_once() -> None:
-    bed = Bed()
-    bed.troubles[DPUNODES] = Forbidden(403, "Forbidden", "may not list them")
-    assert bed.settle() == []
+    one_pair = OnePair()
+    one_pair.troubles[DPUNODES] = Forbidden(403, "Forbidden", "may not list them")
+    assert one_pair.settle() == []
     for _ in range(2):
-        bed._late()
-        assert bed.settle() == []
-    (note,) = bed.notes()
+        one_pair._late()
+        assert one_pair.settle() == []
+    (note,) = one_pair.notes()
     assert "may not list them" in note
 
 
 def test_a_right_to_write_that_is_missing_is_told_once_and_again_when_it_is_lost_once_more() -> None:
-    bed = Bed()
+    one_pair = OnePair()
     for times in (1, 2):
-        bed.world.infra.refuses[DPUNODES.plural] = DENIED
+        one_pair.world.infra.refuses[DPUNODES.plural] = DENIED
         for _ in range(2):
-            bed.woken.add(KEY)
+            one_pair.woken.add(KEY)
             with pytest.raises(Forbidden):
-                bed.settle()
-        assert len(bed.notes()) == times
-        bed.world.infra.refuses.clear()
-        bed.woken.add(KEY)
-        assert bed.settle() == MADE
-        bed.world.infra.drop(DPUNODES, NAMESPACE, DPU)
-        bed.world.executor.forget(INFRA)
+                one_pair.settle()
+        assert len(one_pair.notes()) == times
+        one_pair.world.infra.refuses.clear()
+        one_pair.woken.add(KEY)
+        assert one_pair.settle() == MADE
+        one_pair.world.infra.drop(DPUNODES, NAMESPACE, DPU)
+        one_pair.world.executor.forget(INFRA)
 
 
 def test_when_the_config_is_gone_its_namespace_is_followed_no_more() -> None:
-    bed = Bed()
-    bed.settle()
-    (follows,) = [each for each in bed.handles if each.selection.resource == DPUNODES]
-    bed.world.drain_store.drop("tenant/dpu-one/sample")
-    bed.dpu_nodes.reconcile(bed.woken.pop(), Stop())
+    one_pair = OnePair()
+    one_pair.settle()
+    (follows,) = [each for each in one_pair.handles if each.selection.resource == DPUNODES]
+    one_pair.world.drain_store.drop("tenant/dpu-one/sample")
+    one_pair.dpu_nodes.reconcile(one_pair.woken.pop(), Stop())
     assert follows.is_released
 
 
 def test_a_node_that_only_beats_changes_nothing() -> None:
-    bed = Bed()
-    bed.settle()
-    node = bed.world.infra.shown(NODES, "", DPU)
-    bed.world.infra.put(NODES, node)
-    assert bed.settle() == []
+    one_pair = OnePair()
+    one_pair.settle()
+    node = one_pair.world.infra.shown(NODES, "", DPU)
+    one_pair.world.infra.put(NODES, node)
+    assert one_pair.settle() == []
 
 
 def test_the_counts_of_the_config_are_those_of_its_dpus() -> None:
-    bed = Bed()
-    bed.settle()
-    config = bed.world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
+    one_pair = OnePair()
+    one_pair.settle()
+    config = one_pair.world.infra.shown(names.DPUCLUSTERCONFIGS, NAMESPACE, "sample")
     dpus = config["status"]["dpus"]
     assert (dpus["paired"], dpus["protected"], dpus["held"]) == (1, 1, 0)
 
@@ -359,23 +359,25 @@ def test_the_counts_of_the_config_are_those_of_its_dpus() -> None:
 
 
 def test_a_card_that_comes_under_protection_is_told_of_once_that_is_written() -> None:
-    bed = Bed()
-    settling = bed.settling()
-    bed.world.drain_store.show(bed.home(), (settling,), 0)
-    assert bed.reconciled() == ([], SETTLING_SECONDS)
-    bed.world.clock.step(SETTLING_SECONDS / 2)
-    assert bed.reconciled() == ([], SETTLING_SECONDS / 2)
-    bed.world.drain_store.show(bed.home(), (replace(settling, conditions=conditions(DRAIN_ALLOWED, "Guarded")),), 0)
-    assert bed.reconciled() == (MADE, None)
+    one_pair = OnePair()
+    settling = one_pair.settling()
+    one_pair.world.drain_store.show(one_pair.home(), (settling,), 0)
+    assert one_pair.reconciled() == ([], SETTLING_SECONDS)
+    one_pair.world.clock.step(SETTLING_SECONDS / 2)
+    assert one_pair.reconciled() == ([], SETTLING_SECONDS / 2)
+    one_pair.world.drain_store.show(
+        one_pair.home(), (replace(settling, conditions=conditions(DRAIN_ALLOWED, "Guarded")),), 0
+    )
+    assert one_pair.reconciled() == (MADE, None)
 
 
 def test_a_card_whose_protection_does_not_come_is_told_of_all_the_same() -> None:
-    bed = Bed()
-    settling = bed.settling()
-    bed.world.drain_store.show(bed.home(), (settling,), 0)
-    assert bed.reconciled()[0] == []
-    bed.world.clock.step(SETTLING_SECONDS)
-    assert bed.reconciled() == (MADE, None)
+    one_pair = OnePair()
+    settling = one_pair.settling()
+    one_pair.world.drain_store.show(one_pair.home(), (settling,), 0)
+    assert one_pair.reconciled()[0] == []
+    one_pair.world.clock.step(SETTLING_SECONDS)
+    assert one_pair.reconciled() == (MADE, None)
 
 
 # --- at scale ---------------------------------------------------------------------------------------------------------
@@ -383,8 +385,8 @@ def test_a_card_whose_protection_does_not_come_is_told_of_all_the_same() -> None
 
 @pytest.mark.parametrize("cards", [50, 5000])
 def test_beats_of_many_cards_write_nothing_and_wake_nobody(cards: int) -> None:
-    bed = Bed()
-    store, shown = bed.world.drain_store, bed.shown()
+    one_pair = OnePair()
+    store, shown = one_pair.world.drain_store, one_pair.shown()
     (before,) = store.rosters()
     hosts = {("host", f"h{number}"): Slot(f"h{number}", (member(f"c{number}"),)) for number in range(cards)}
     store.publish(replace(before, slots=hosts))
@@ -394,12 +396,12 @@ def test_beats_of_many_cards_write_nothing_and_wake_nobody(cards: int) -> None:
         """Each host is looked at, as after a beat of a kubelet; what comes of that for DpuNodes."""
         for (_, host), home in homes.items():
             store.show(home, (replace(shown, dpu=f"c{host[1:]}", host=host),), 0)
-        woken, writes = {*bed.woken}, len(bed.world.infra.writes)
-        bed.woken.clear()
+        woken, writes = {*one_pair.woken}, len(one_pair.world.infra.writes)
+        one_pair.woken.clear()
         for key in woken:
-            bed.dpu_nodes.reconcile(key, Stop())
-        return bed.world.infra.writes[writes:]
+            one_pair.dpu_nodes.reconcile(key, Stop())
+        return one_pair.world.infra.writes[writes:]
 
     assert len(look()) >= 2 * cards
     for _ in range(3):
-        assert (look(), bed.woken) == ([], set())
+        assert (look(), one_pair.woken) == ([], set())

@@ -40,7 +40,7 @@ def nothing_is_left(one):
     """The type checker tells."""
     assert_never(one)
 
-class Scene:
+class Sample:
     age = 1
 
     @cached_property
@@ -110,8 +110,8 @@ def test_a_function_is_exchanged_for_all_who_have_it(module: ModuleType) -> None
 
 
 def test_a_property_is_exchanged_too(module: ModuleType) -> None:
-    host_state = module.Scene()
-    assert planted(module, "Scene.is_old", "self.age >= LIMIT -> self.age < LIMIT")
+    host_state = module.Sample()
+    assert planted(module, "Sample.is_old", "self.age >= LIMIT -> self.age < LIMIT")
     assert host_state.is_old is True
 
 

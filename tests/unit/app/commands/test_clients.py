@@ -34,7 +34,7 @@ from support.pki import pair
 READ = requests.get(NODES, "", "n")
 
 
-class Bed:
+class ScriptedReads:
     """A transport of commands over a server that answers as it is told; `asked` are the time-outs of its calls."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, credential: Credential, *answers: int | Unreachable) -> None:
@@ -74,30 +74,30 @@ def silence(reason: str = "Timeout") -> Unreachable:
 def test_a_server_that_never_answers_is_waited_for_once_however_much_is_to_be_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    bed = Bed(monkeypatch, Anonymous(), silence())
-    said = {bed.read() for _ in range(100)}
+    scripted = ScriptedReads(monkeypatch, Anonymous(), silence())
+    said = {scripted.read() for _ in range(100)}
     assert said == {"Unreachable Timeout: 10.0.0.1:6443: no answer within 15 s (kubeconfig blue.yaml)"}
-    assert bed.asked == [MOST_SECONDS]
+    assert scripted.asked == [MOST_SECONDS]
 
 
 def test_a_server_that_falls_silent_is_waited_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    bed = Bed(monkeypatch, Anonymous(), 200, silence("Reset"), 200, silence(), silence())
-    found = [bed.read().split()[0] for _ in range(20)]
+    scripted = ScriptedReads(monkeypatch, Anonymous(), 200, silence("Reset"), 200, silence(), silence())
+    found = [scripted.read().split()[0] for _ in range(20)]
     assert found == ["200", "Unreachable", "200", *["Unreachable"] * 17]
-    assert len(bed.asked) == 5
+    assert len(scripted.asked) == 5
 
 
 @pytest.mark.parametrize("reason", ["TooLarge", "BadAnswer"])
 def test_a_server_that_answers_too_much_is_no_silent_one(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
-    bed = Bed(monkeypatch, Anonymous(), *[silence(reason)] * 3, 200)
-    assert [bed.read().split()[0] for _ in range(4)] == [*["Unreachable"] * 3, "200"]
+    scripted = ScriptedReads(monkeypatch, Anonymous(), *[silence(reason)] * 3, 200)
+    assert [scripted.read().split()[0] for _ in range(4)] == [*["Unreachable"] * 3, "200"]
 
 
 def test_a_shorter_timeout_of_the_caller_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    bed = Bed(monkeypatch, Anonymous(), 200, 200)
-    bed.read(3.0)
-    bed.read(300.0)
-    assert bed.asked == [3.0, MOST_SECONDS]
+    scripted = ScriptedReads(monkeypatch, Anonymous(), 200, 200)
+    scripted.read(3.0)
+    scripted.read(300.0)
+    assert scripted.asked == [3.0, MOST_SECONDS]
 
 
 CERTIFICATE = ClientCertificate(pair().cert.decode(), Redacted(pair().key.decode()))
@@ -129,9 +129,9 @@ TOKEN = jwt(EPOCH + timedelta(days=1))
 def test_a_kubeconfig_that_is_not_accepted_is_named_with_its_end(
     monkeypatch: pytest.MonkeyPatch, credential: Credential, age: timedelta, words: str
 ) -> None:
-    bed = Bed(monkeypatch, credential, 401)
-    bed.clock.step(age.total_seconds())
-    said = bed.read()
+    scripted = ScriptedReads(monkeypatch, credential, 401)
+    scripted.clock.step(age.total_seconds())
+    said = scripted.read()
     assert said.startswith(f"Unauthorized Unauthorized: the server does not accept kubeconfig blue.yaml: {words}")
     assert not any(secret in said for secret in ("opaque", "PRIVATE KEY", TOKEN))
 

@@ -1,4 +1,4 @@
-"""What the tenant of the bed shows, and the names that a simulated DPU takes for granted."""
+"""What the tenant of the testbed shows, and the names that a simulated DPU takes for granted."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]
 TEXT = f"TENANT_K8S_NODE={HOST}\n"
 
 
-class Stage:
+class OneDpu:
     """The infra cluster, with one DPU node and an empty ConfigMap of entries; the tenant, with its host."""
 
     def __init__(self) -> None:
@@ -168,130 +168,130 @@ class Stage:
         self.drained = True
 
 
-def serving() -> Stage:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    stage.work()
-    stage.pod_starts()
-    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.SERVING, HOST)
-    return stage
+def serving() -> OneDpu:
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    one_dpu.work()
+    one_dpu.pod_starts()
+    assert (one_dpu.guarding(), one_dpu.entry()) == (ProtectionPhase.SERVING, HOST)
+    return one_dpu
 
 
-def unwanted() -> Stage:
+def unwanted() -> OneDpu:
     """It serves, is paired with nobody any more, and its host is drained."""
-    stage = serving()
-    stage.pairing = None
-    stage.drain_host()
-    return stage
+    one_dpu = serving()
+    one_dpu.pairing = None
+    one_dpu.drain_host()
+    return one_dpu
 
 
-def leaving() -> Stage:
+def leaving() -> OneDpu:
     """Its entry is gone, and the pods that may have read it are written down."""
-    stage = unwanted()
-    stage.finish(stage.run())
-    stage.finish(stage.run())
-    return stage
+    one_dpu = unwanted()
+    one_dpu.finish(one_dpu.run())
+    one_dpu.finish(one_dpu.run())
+    return one_dpu
 
 
 def test_blocker_and_budget_exist_from_the_moment_the_node_is_seen() -> None:
-    stage = Stage()
-    stage.pairing, stage.configured = None, False
-    assert stage.work() == ["Deployment", "PodDisruptionBudget"]
-    read = stage.budget()
+    one_dpu = OneDpu()
+    one_dpu.pairing, one_dpu.configured = None, False
+    assert one_dpu.work() == ["Deployment", "PodDisruptionBudget"]
+    read = one_dpu.budget()
     assert read is not None
-    assert (read.is_open, read.serves, stage.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
+    assert (read.is_open, read.serves, one_dpu.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
 
 
 @pytest.mark.parametrize("begins", ["at once", "later"])
 def test_on_the_way_in_the_budget_closes_before_the_blocker_is_waited_for_and_the_entry_comes_last(begins: str) -> None:
-    stage = Stage()
+    one_dpu = OneDpu()
     if begins == "later":
-        stage.configured = False
-        assert stage.work() == ["Deployment", "PodDisruptionBudget"]
-        stage.configured = True
-    assert stage.work() == (["Deployment", "PodDisruptionBudget"] if begins == "at once" else ["ProtectDpu"])
-    read = stage.budget()
+        one_dpu.configured = False
+        assert one_dpu.work() == ["Deployment", "PodDisruptionBudget"]
+        one_dpu.configured = True
+    assert one_dpu.work() == (["Deployment", "PodDisruptionBudget"] if begins == "at once" else ["ProtectDpu"])
+    read = one_dpu.budget()
     assert read is not None
-    assert (read.is_open, read.serves, stage.entry()) == (False, HOST, None)
-    assert stage.guarding() is ProtectionPhase.BLOCKER_NOT_READY
-    stage.blocker_starts()
-    assert stage.work() == ["PutEntries"]
-    assert stage.entry() == HOST
+    assert (read.is_open, read.serves, one_dpu.entry()) == (False, HOST, None)
+    assert one_dpu.guarding() is ProtectionPhase.BLOCKER_NOT_READY
+    one_dpu.blocker_starts()
+    assert one_dpu.work() == ["PutEntries"]
+    assert one_dpu.entry() == HOST
 
 
-WAITS: dict[str, Callable[[Stage], object]] = {
-    "not paired": lambda stage: setattr(stage, "pairing", None),
-    "not configured": lambda stage: setattr(stage, "configured", False),
-    "of a tenant that may have others": lambda stage: setattr(stage, "is_tenant_known", False),
-    "cordoned": lambda stage: stage.cordon(),
-    "gone": lambda stage: stage.infra.remove(NODES, "", DPU),
+WAITS: dict[str, Callable[[OneDpu], object]] = {
+    "not paired": lambda one_dpu: setattr(one_dpu, "pairing", None),
+    "not configured": lambda one_dpu: setattr(one_dpu, "configured", False),
+    "of a tenant that may have others": lambda one_dpu: setattr(one_dpu, "is_tenant_known", False),
+    "cordoned": lambda one_dpu: one_dpu.cordon(),
+    "gone": lambda one_dpu: one_dpu.infra.remove(NODES, "", DPU),
 }
 
 
 @pytest.mark.parametrize("why", WAITS)
 def test_the_budget_stays_open_and_the_first_configuration_can_roll_while_the_dpu_is(why: str) -> None:
-    stage = Stage()
-    WAITS[why](stage)
-    stage.work()
-    read = stage.budget()
+    one_dpu = OneDpu()
+    WAITS[why](one_dpu)
+    one_dpu.work()
+    read = one_dpu.budget()
     assert read is not None
-    assert (read.is_open, read.serves, stage.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
+    assert (read.is_open, read.serves, one_dpu.guarding()) == (True, "", ProtectionPhase.NOT_SERVING)
 
 
 def test_a_budget_that_was_written_since_it_was_seen_is_not_closed() -> None:
-    stage = Stage()
-    stage.configured = False
-    stage.work()
-    stage.configured = True
-    run = stage.run()
-    stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"labels": {"x": "y"}}})
-    assert stage.finish(run).startswith("STALE")
-    assert stage.work() == ["ProtectDpu"]
+    one_dpu = OneDpu()
+    one_dpu.configured = False
+    one_dpu.work()
+    one_dpu.configured = True
+    run = one_dpu.run()
+    one_dpu.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"labels": {"x": "y"}}})
+    assert one_dpu.finish(run).startswith("STALE")
+    assert one_dpu.work() == ["ProtectDpu"]
 
 
 def test_a_dpu_that_is_found_serving_is_closed_whatever_else_is_true() -> None:
-    stage = Stage()
-    stage.pairing, stage.configured = None, False
-    stage.cordon()
-    stage.work()
-    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
-    stage.pod_starts()
-    stage.work()
-    read = stage.budget()
+    one_dpu = OneDpu()
+    one_dpu.pairing, one_dpu.configured = None, False
+    one_dpu.cordon()
+    one_dpu.work()
+    one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
+    one_dpu.pod_starts()
+    one_dpu.work()
+    read = one_dpu.budget()
     assert read is not None
     assert (read.is_open, read.serves) == (False, HOST)
 
 
 def test_a_dpu_that_is_found_serving_without_a_budget_gets_a_closed_one() -> None:
-    stage = serving()
-    stage.infra.remove(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU))
-    stage.work()
-    read = stage.budget()
+    one_dpu = serving()
+    one_dpu.infra.remove(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU))
+    one_dpu.work()
+    read = one_dpu.budget()
     assert read is not None
     assert (read.is_open, read.serves) == (False, HOST)
 
 
 def test_no_entry_while_the_node_is_cordoned_because_its_drain_may_have_gone_by_already() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    stage.cordon()
-    assert stage.work() == []
-    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.NODE_CORDONED, None)
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    one_dpu.cordon()
+    assert one_dpu.work() == []
+    assert (one_dpu.guarding(), one_dpu.entry()) == (ProtectionPhase.NODE_CORDONED, None)
 
 
-PUT_BREAKS: dict[str, Callable[[Stage], object]] = {
-    "the node is cordoned": lambda stage: stage.cordon(),
-    "the blocker is not Ready": lambda stage: stage.blocker_stops(),
-    "the budget is open": lambda stage: stage.infra.change(
+PUT_BREAKS: dict[str, Callable[[OneDpu], object]] = {
+    "the node is cordoned": lambda one_dpu: one_dpu.cordon(),
+    "the blocker is not Ready": lambda one_dpu: one_dpu.blocker_stops(),
+    "the budget is open": lambda one_dpu: one_dpu.infra.change(
         PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"spec": {"maxUnavailable": 1}}
     ),
-    "the budget serves another": lambda stage: stage.infra.change(
+    "the budget serves another": lambda one_dpu: one_dpu.infra.change(
         PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), {"metadata": {"annotations": {SERVES_ANNOTATION: "x"}}}
     ),
-    "the node is gone": lambda stage: stage.infra.remove(NODES, "", DPU),
-    "another one has the host": lambda stage: stage.infra.change(
+    "the node is gone": lambda one_dpu: one_dpu.infra.remove(NODES, "", DPU),
+    "another one has the host": lambda one_dpu: one_dpu.infra.change(
         CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {"bf2-2": TEXT}}
     ),
 }
@@ -299,107 +299,109 @@ PUT_BREAKS: dict[str, Callable[[Stage], object]] = {
 
 @pytest.mark.parametrize("why", PUT_BREAKS)
 def test_no_entry_is_written_when_the_servers_show_that(why: str) -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    run = stage.run()
-    PUT_BREAKS[why](stage)
-    assert stage.finish(run) == "STALE: no DPU is protected"
-    assert stage.entry() is None
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    run = one_dpu.run()
+    PUT_BREAKS[why](one_dpu)
+    assert one_dpu.finish(run) == "STALE: no DPU is protected"
+    assert one_dpu.entry() is None
 
 
 def test_the_node_is_read_after_the_budget_and_the_entries_before_both() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    run, kinds = stage.run(), []
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    run, kinds = one_dpu.run(), []
     while not isinstance(call := run.next(), Done):
         kinds.append(call.resource.plural if isinstance(call, QuorumGet | QuorumList) else "write")
-        run = run.answered(stage.perform(call))
+        run = run.answered(one_dpu.perform(call))
     assert kinds == ["configmaps", "poddisruptionbudgets", "pods", "nodes", "pods", "write"]
 
 
 def test_many_entries_are_one_write() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    entry = decide_protection(stage.view()).entry
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    entry = decide_protection(one_dpu.view()).entry
     assert entry is not None
-    stage.finish(Run(PutEntries("ns", (entry, replace(entry, dpu="stranger"), entry))))
-    obj = stage.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
+    one_dpu.finish(Run(PutEntries("ns", (entry, replace(entry, dpu="stranger"), entry))))
+    obj = one_dpu.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
     assert obj is not None
     assert obj["data"] == {DPU: TEXT}
 
 
 def test_no_entry_is_written_into_somebody_elses_config_map() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    run = stage.run()
-    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}})
-    assert stage.finish(run) == "STALE: there are no entries to add to"
-    assert stage.entry() is None
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    run = one_dpu.run()
+    one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}})
+    assert one_dpu.finish(run) == "STALE: there are no entries to add to"
+    assert one_dpu.entry() is None
 
 
 ANOTHER = f"{TEXT}OVN_KUBE_LOG_LEVEL=5\n"
 
 
-def change_entry(stage: Stage, text: str = ANOTHER) -> Run:
-    return Run(ChangeEntry(stage.view().host_ref, DPU, "ns", text))
+def change_entry(one_dpu: OneDpu, text: str = ANOTHER) -> Run:
+    return Run(ChangeEntry(one_dpu.view().host_ref, DPU, "ns", text))
 
 
-def entries(stage: Stage) -> Obj:
-    found = stage.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
+def entries(one_dpu: OneDpu) -> Obj:
+    found = one_dpu.infra.get(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES)
     assert found is not None
     return found
 
 
 def test_another_entry_is_written_with_the_pod_that_is_to_go_before_that_goes() -> None:
-    stage = serving()
-    stage.drain_host()
-    [pod] = stage.infra.list(PODS, "ns")
-    run, kinds = change_entry(stage), []
+    one_dpu = serving()
+    one_dpu.drain_host()
+    [pod] = one_dpu.infra.list(PODS, "ns")
+    run, kinds = change_entry(one_dpu), []
     while not isinstance(call := run.next(), Done):
         assert not isinstance(call, Emit)
         kinds.append(type(call.step).__name__ if isinstance(call, Write) else call.resource.plural)
         if kinds[-1] == "Delete":
-            assert (entries(stage)["data"], idle_pods(entries(stage))) == ({DPU: ANOTHER}, {DPU: uid_of(pod)})
-        run = run.answered(stage.perform(call))
+            assert (entries(one_dpu)["data"], idle_pods(entries(one_dpu))) == ({DPU: ANOTHER}, {DPU: uid_of(pod)})
+        run = run.answered(one_dpu.perform(call))
     assert kinds == ["configmaps", "pods", "nodes", "nodemaintenances", "Patch", "Delete"]
-    assert not stage.infra.list(PODS, "ns")
+    assert not one_dpu.infra.list(PODS, "ns")
 
 
 def test_a_crash_before_the_pod_goes_leaves_written_that_it_is_to_go() -> None:
-    stage = serving()
-    stage.drain_host()
-    run = change_entry(stage)
+    one_dpu = serving()
+    one_dpu.drain_host()
+    run = change_entry(one_dpu)
     while not (isinstance(call := run.next(), Write) and isinstance(call.step, Delete)):
-        run = run.answered(stage.perform(call))
-    pods = tuple(stage.infra.list(PODS, "ns"))
-    judged = judge_entries(EntriesView({}, entries(stage), frozenset(), pods))
+        run = run.answered(one_dpu.perform(call))
+    pods = tuple(one_dpu.infra.list(PODS, "ns"))
+    judged = judge_entries(EntriesView({}, entries(one_dpu), frozenset(), pods))
     assert judged.restart == pods
 
 
 def test_an_entry_without_a_pod_is_changed_and_none_is_written_down() -> None:
-    stage = serving()
-    stage.drain_host()
-    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
-    assert stage.finish(change_entry(stage)).startswith("DONE")
-    assert (entries(stage)["data"], idle_pods(entries(stage))) == ({DPU: ANOTHER}, {})
+    one_dpu = serving()
+    one_dpu.drain_host()
+    one_dpu.infra.remove(PODS, "ns", "ovnkube-node-a")
+    assert one_dpu.finish(change_entry(one_dpu)).startswith("DONE")
+    assert (entries(one_dpu)["data"], idle_pods(entries(one_dpu))) == ({DPU: ANOTHER}, {})
 
 
-CHANGE_BREAKS: dict[str, Callable[[Stage], object]] = {
-    "the host is not drained": lambda stage: stage.tenant.remove(NODEMAINTENANCES, "", maintenance_name(HOST)),
-    "the host is not cordoned": lambda stage: stage.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}}),
-    "two pods are there": lambda stage: stage.pod_starts("ovnkube-node-b"),
-    "it is gone": lambda stage: stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}}),
-    "it names another host": lambda stage: stage.infra.change(
+CHANGE_BREAKS: dict[str, Callable[[OneDpu], object]] = {
+    "the host is not drained": lambda one_dpu: one_dpu.tenant.remove(NODEMAINTENANCES, "", maintenance_name(HOST)),
+    "the host is not cordoned": lambda one_dpu: one_dpu.tenant.change(
+        NODES, "", HOST, {"spec": {"unschedulable": None}}
+    ),
+    "two pods are there": lambda one_dpu: one_dpu.pod_starts("ovnkube-node-b"),
+    "it is gone": lambda one_dpu: one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: None}}),
+    "it names another host": lambda one_dpu: one_dpu.infra.change(
         CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: "TENANT_K8S_NODE=host-2\n"}}
     ),
-    "it is as it is to be": lambda stage: stage.infra.change(
+    "it is as it is to be": lambda one_dpu: one_dpu.infra.change(
         CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: ANOTHER}}
     ),
-    "it is in somebody else's ConfigMap": lambda stage: stage.infra.change(
+    "it is in somebody else's ConfigMap": lambda one_dpu: one_dpu.infra.change(
         CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"metadata": {"labels": {OWNER_LABEL: "another"}}}
     ),
 }
@@ -407,40 +409,40 @@ CHANGE_BREAKS: dict[str, Callable[[Stage], object]] = {
 
 @pytest.mark.parametrize("why", CHANGE_BREAKS)
 def test_an_entry_is_not_changed_and_no_pod_goes_when(why: str) -> None:
-    stage = serving()
-    stage.drain_host()
-    CHANGE_BREAKS[why](stage)
-    before, pods = entries(stage), stage.infra.list(PODS, "ns")
-    assert stage.finish(change_entry(stage)).startswith("STALE")
-    assert (entries(stage), stage.infra.list(PODS, "ns")) == (before, pods)
+    one_dpu = serving()
+    one_dpu.drain_host()
+    CHANGE_BREAKS[why](one_dpu)
+    before, pods = entries(one_dpu), one_dpu.infra.list(PODS, "ns")
+    assert one_dpu.finish(change_entry(one_dpu)).startswith("STALE")
+    assert (entries(one_dpu), one_dpu.infra.list(PODS, "ns")) == (before, pods)
 
 
 def test_a_second_dpu_of_a_host_is_protected_without_an_entry() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    assert decide_protection(replace(stage.view(), text="")).guarding is ProtectionPhase.SERVING
-    assert decide_protection(replace(stage.view(), text="")).entry is None
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    assert decide_protection(replace(one_dpu.view(), text="")).guarding is ProtectionPhase.SERVING
+    assert decide_protection(replace(one_dpu.view(), text="")).entry is None
 
 
 def test_a_serving_pair_is_taken_apart_only_once_its_host_is_drained() -> None:
-    stage = serving()
-    stage.pairing = None
-    assert stage.work() == []
-    assert (stage.guarding(), stage.entry()) == (ProtectionPhase.REMOVAL_PENDING, HOST)
+    one_dpu = serving()
+    one_dpu.pairing = None
+    assert one_dpu.work() == []
+    assert (one_dpu.guarding(), one_dpu.entry()) == (ProtectionPhase.REMOVAL_PENDING, HOST)
 
 
 def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark() -> None:
-    stage = unwanted()
+    one_dpu = unwanted()
     seen = []
     for _ in range(6):
-        task = stage.task()
+        task = one_dpu.task()
         if task is None:
             break
-        stage.finish(Run(task))
-        read = stage.budget()
+        one_dpu.finish(Run(task))
+        read = one_dpu.budget()
         assert read is not None
-        seen.append((stage.entry(), len(stage.infra.list(PODS, "ns")), read.serves, read.is_open))
+        seen.append((one_dpu.entry(), len(one_dpu.infra.list(PODS, "ns")), read.serves, read.is_open))
     assert seen == [
         (None, 1, HOST, False),  # the entry is gone
         (None, 1, HOST, False),  # the pods that may have read it are written down
@@ -450,65 +452,65 @@ def test_on_the_way_back_the_entry_goes_then_the_pods_that_read_it_then_the_mark
 
 
 def test_before_an_entry_goes_the_budget_says_so_and_after_a_crash_it_goes_on() -> None:
-    stage = unwanted()
-    run = stage.run()
+    one_dpu = unwanted()
+    run = one_dpu.run()
     while not isinstance(run.next(), Write):
-        run = run.answered(stage.perform(run.next()))
-    stage.perform(run.next())  # and then it crashes
-    read = stage.budget()
+        run = run.answered(one_dpu.perform(run.next()))
+    one_dpu.perform(run.next())  # and then it crashes
+    read = one_dpu.budget()
     assert read is not None
-    assert (bool(read.leaving), read.is_open, stage.entry()) == (True, False, HOST)
-    stage.finish(stage.run())
-    stage.finish(stage.run())
-    [pod], read = stage.infra.list(PODS, "ns"), stage.budget()
+    assert (bool(read.leaving), read.is_open, one_dpu.entry()) == (True, False, HOST)
+    one_dpu.finish(one_dpu.run())
+    one_dpu.finish(one_dpu.run())
+    [pod], read = one_dpu.infra.list(PODS, "ns"), one_dpu.budget()
     assert read is not None
-    assert (stage.entry(), read.leaving) == (None, (uid_of(pod),))
+    assert (one_dpu.entry(), read.leaving) == (None, (uid_of(pod),))
 
 
 def test_an_entry_is_not_taken_away_under_a_budget_of_another_host() -> None:
-    stage = unwanted()
-    run = stage.run()
+    one_dpu = unwanted()
+    run = one_dpu.run()
     other = {"metadata": {"annotations": {SERVES_ANNOTATION: "host-2"}}}
-    stage.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), other)
-    assert stage.finish(run) == f"STALE: {DPU}: the budget has changed since it was looked at"
-    assert stage.entry() == HOST
+    one_dpu.infra.change(PODDISRUPTIONBUDGETS, "dpunetop", blocker_name(DPU), other)
+    assert one_dpu.finish(run) == f"STALE: {DPU}: the budget has changed since it was looked at"
+    assert one_dpu.entry() == HOST
 
 
 def test_a_pod_that_came_after_the_entry_was_gone_may_stay() -> None:
-    stage = leaving()
-    stage.pod_starts("ovnkube-node-b")
-    stage.work()
-    assert [pod["metadata"]["name"] for pod in stage.infra.list(PODS, "ns")] == ["ovnkube-node-b"]
-    assert stage.guarding() is ProtectionPhase.NOT_SERVING
+    one_dpu = leaving()
+    one_dpu.pod_starts("ovnkube-node-b")
+    one_dpu.work()
+    assert [pod["metadata"]["name"] for pod in one_dpu.infra.list(PODS, "ns")] == ["ovnkube-node-b"]
+    assert one_dpu.guarding() is ProtectionPhase.NOT_SERVING
 
 
 def test_a_pod_that_is_ending_is_waited_for() -> None:
-    stage = leaving()
-    run = stage.run()
-    stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
-    assert stage.finish(run) == "DONE: bf2-1: 1 pods have yet to go"
-    read = stage.budget()
+    one_dpu = leaving()
+    run = one_dpu.run()
+    one_dpu.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
+    assert one_dpu.finish(run) == "DONE: bf2-1: 1 pods have yet to go"
+    read = one_dpu.budget()
     assert read is not None
     assert (read.serves, read.is_open) == (HOST, False)
 
 
 def test_nothing_is_asked_again_and_again_while_a_pod_is_ending() -> None:
-    stage = leaving()
-    stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
-    found = decide_protection(stage.view())
+    one_dpu = leaving()
+    one_dpu.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
+    found = decide_protection(one_dpu.view())
     assert (found.task, found.guarding) == (None, ProtectionPhase.LEAVING)
-    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
-    assert stage.finish(stage.run()) == "DONE: bf2-1: serves no host"
+    one_dpu.infra.remove(PODS, "ns", "ovnkube-node-a")
+    assert one_dpu.finish(one_dpu.run()) == "DONE: bf2-1: serves no host"
 
 
 def test_of_several_pods_that_are_to_go_the_one_that_has_not_begun_is_told_to() -> None:
-    stage = unwanted()
-    stage.pod_starts("ovnkube-node-b")
-    stage.finish(stage.run())
-    stage.finish(stage.run())
-    stage.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
-    assert stage.finish(stage.run()) == "DONE: bf2-1: 2 pods have yet to go"
-    assert stage.infra.get(PODS, "ns", "ovnkube-node-b") is None
+    one_dpu = unwanted()
+    one_dpu.pod_starts("ovnkube-node-b")
+    one_dpu.finish(one_dpu.run())
+    one_dpu.finish(one_dpu.run())
+    one_dpu.infra.change(PODS, "ns", "ovnkube-node-a", {"metadata": {"deletionTimestamp": "now", "finalizers": ["f"]}})
+    assert one_dpu.finish(one_dpu.run()) == "DONE: bf2-1: 2 pods have yet to go"
+    assert one_dpu.infra.get(PODS, "ns", "ovnkube-node-b") is None
 
 
 def serves_nobody(view: ProtectionView) -> DpuView:
@@ -548,136 +550,136 @@ def test_without_access_a_budget_is_let_go_for_good_once_its_host_may_lose_its_n
 
 
 def test_a_dpu_that_serves_without_a_blocker_that_is_ready_is_said_to_lack_that() -> None:
-    stage = serving()
-    stage.blocker_stops()
-    assert stage.guarding() is ProtectionPhase.BLOCKER_NOT_READY
+    one_dpu = serving()
+    one_dpu.blocker_stops()
+    assert one_dpu.guarding() is ProtectionPhase.BLOCKER_NOT_READY
 
 
 def test_no_entry_is_taken_away_when_the_tenant_shows_that_the_host_is_in_use() -> None:
-    stage = unwanted()
-    run = stage.run()
-    stage.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
-    assert stage.finish(run).startswith("STALE")
-    assert stage.entry() == HOST
+    one_dpu = unwanted()
+    run = one_dpu.run()
+    one_dpu.tenant.change(NODES, "", HOST, {"spec": {"unschedulable": None}})
+    assert one_dpu.finish(run).startswith("STALE")
+    assert one_dpu.entry() == HOST
 
 
 def test_no_entry_is_taken_away_once_a_person_holds_the_dpu() -> None:
-    stage = unwanted()
-    run = stage.run()
-    stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
-    assert stage.finish(run).endswith("a person holds it")
-    assert (stage.entry(), stage.guarding()) == (HOST, ProtectionPhase.REMOVAL_PENDING)
+    one_dpu = unwanted()
+    run = one_dpu.run()
+    one_dpu.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
+    assert one_dpu.finish(run).endswith("a person holds it")
+    assert (one_dpu.entry(), one_dpu.guarding()) == (HOST, ProtectionPhase.REMOVAL_PENDING)
 
 
 def test_who_leaves_already_goes_on_although_a_person_holds_the_dpu() -> None:
-    stage = leaving()
-    stage.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
-    assert stage.guarding() is ProtectionPhase.LEAVING
-    assert stage.work()
+    one_dpu = leaving()
+    one_dpu.infra.change(NODES, "", DPU, {"metadata": {"annotations": {DRAIN_ANNOTATION: "hold"}}})
+    assert one_dpu.guarding() is ProtectionPhase.LEAVING
+    assert one_dpu.work()
 
 
 def test_an_entry_of_a_deposed_process_does_not_arrive_after_another_one_has_opened() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    late = stage.run()
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    late = one_dpu.run()
     while not isinstance(call := late.next(), Write):
-        late = late.answered(stage.perform(call))
-    stage.pairing = None  # the new leader takes the pair apart before it ever served
-    stage.work()
-    read = stage.budget()
+        late = late.answered(one_dpu.perform(call))
+    one_dpu.pairing = None  # the new leader takes the pair apart before it ever served
+    one_dpu.work()
+    read = one_dpu.budget()
     assert read is not None
     assert read.is_open is True
-    assert isinstance(stage.perform(call), Conflict)
-    assert stage.entry() is None
+    assert isinstance(one_dpu.perform(call), Conflict)
+    assert one_dpu.entry() is None
 
 
 def test_a_pair_that_comes_back_while_it_leaves_is_taken_apart_and_put_together_anew() -> None:
-    stage = leaving()
-    stage.pairing = HOST
-    stage.work()
-    read = stage.budget()
+    one_dpu = leaving()
+    one_dpu.pairing = HOST
+    one_dpu.work()
+    read = one_dpu.budget()
     assert read is not None
-    assert (stage.guarding(), stage.entry(), read.leaving) == (ProtectionPhase.SERVING, HOST, ())
+    assert (one_dpu.guarding(), one_dpu.entry(), read.leaving) == (ProtectionPhase.SERVING, HOST, ())
 
 
 def test_a_pair_whose_entry_is_back_while_it_leaves_stays() -> None:
-    stage = leaving()
-    stage.pairing = HOST
-    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
-    assert stage.work() == ["KeepPods"]
-    assert stage.guarding() is ProtectionPhase.SERVING
+    one_dpu = leaving()
+    one_dpu.pairing = HOST
+    one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
+    assert one_dpu.work() == ["KeepPods"]
+    assert one_dpu.guarding() is ProtectionPhase.SERVING
 
 
-def about_to_leave() -> tuple[Stage, Run]:
+def about_to_leave() -> tuple[OneDpu, Run]:
     """The budget says that the entry is about to go; and the task whose next call takes it away."""
-    stage = unwanted()
-    run = stage.run()
+    one_dpu = unwanted()
+    run = one_dpu.run()
     while not (isinstance(call := run.next(), Write) and call.step.resource is CONFIGMAPS):
-        run = run.answered(stage.perform(call))
-    return stage, run
+        run = run.answered(one_dpu.perform(call))
+    return one_dpu, run
 
 
 def test_who_is_about_to_take_an_entry_away_fails_once_the_pair_is_to_stay() -> None:
-    stage, late = about_to_leave()
-    stage.pairing = HOST
-    assert stage.work() == ["KeepPods"]
-    assert isinstance(stage.perform(late.next()), Conflict)
-    read = stage.budget()
+    one_dpu, late = about_to_leave()
+    one_dpu.pairing = HOST
+    assert one_dpu.work() == ["KeepPods"]
+    assert isinstance(one_dpu.perform(late.next()), Conflict)
+    read = one_dpu.budget()
     assert read is not None
-    assert (stage.entry(), read.leaving) == (HOST, ())
+    assert (one_dpu.entry(), read.leaving) == (HOST, ())
 
 
 def test_an_entry_that_came_late_takes_all_pods_with_it_that_may_have_read_it() -> None:
-    stage, late = about_to_leave()
-    stage.perform(late.next())
-    stage.finish(stage.run())
-    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
-    stage.infra.remove(PODS, "ns", "ovnkube-node-a")
-    stage.pod_starts("ovnkube-node-b")
-    stage.work()
-    assert stage.infra.list(PODS, "ns") == ()
+    one_dpu, late = about_to_leave()
+    one_dpu.perform(late.next())
+    one_dpu.finish(one_dpu.run())
+    one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, {"data": {DPU: TEXT}})
+    one_dpu.infra.remove(PODS, "ns", "ovnkube-node-a")
+    one_dpu.pod_starts("ovnkube-node-b")
+    one_dpu.work()
+    assert one_dpu.infra.list(PODS, "ns") == ()
 
 
 def test_who_has_no_entry_says_first_that_it_leaves_so_that_none_is_written_meanwhile() -> None:
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    put = stage.run()
-    stage.pairing = None
-    assert stage.finish(stage.run()) == f"DONE: {DPU}: leaves {HOST}"
-    assert stage.finish(put) == "STALE: no DPU is protected"
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    put = one_dpu.run()
+    one_dpu.pairing = None
+    assert one_dpu.finish(one_dpu.run()) == f"DONE: {DPU}: leaves {HOST}"
+    assert one_dpu.finish(put) == "STALE: no DPU is protected"
 
 
 def test_a_pair_does_not_stay_once_its_entry_is_gone() -> None:
-    stage, late = about_to_leave()
-    stage.pairing = HOST
-    run = stage.run()
-    stage.perform(late.next())
-    assert stage.finish(run) == f"STALE: {DPU}: its entry is not there"
-    read = stage.budget()
+    one_dpu, late = about_to_leave()
+    one_dpu.pairing = HOST
+    run = one_dpu.run()
+    one_dpu.perform(late.next())
+    assert one_dpu.finish(run) == f"STALE: {DPU}: its entry is not there"
+    read = one_dpu.budget()
     assert read is not None
     assert read.leaving != ()
 
 
 def test_a_dpu_that_is_paired_anew_leaves_its_old_host_first() -> None:
-    stage = serving()
-    stage.pairing = "host-2"
-    assert stage.work() == []
-    stage.drain_host()
-    stage.drained = True
+    one_dpu = serving()
+    one_dpu.pairing = "host-2"
+    assert one_dpu.work() == []
+    one_dpu.drain_host()
+    one_dpu.drained = True
     for _ in range(4):
-        stage.finish(stage.run())
-    task = decide_protection(stage.view()).task
+        one_dpu.finish(one_dpu.run())
+    task = decide_protection(one_dpu.view()).task
     assert isinstance(task, ProtectDpu)
     assert task.host == "host-2"
 
 
-OTHERS: dict[str, Callable[[Stage], object]] = {
-    "the blocker": lambda stage: stage.infra.put(
+OTHERS: dict[str, Callable[[OneDpu], object]] = {
+    "the blocker": lambda one_dpu: one_dpu.infra.put(
         DEPLOYMENTS, {"metadata": {"name": blocker_name(DPU), "namespace": "dpunetop"}, "spec": {}}
     ),
-    "the budget": lambda stage: stage.infra.put(
+    "the budget": lambda one_dpu: one_dpu.infra.put(
         PODDISRUPTIONBUDGETS, {"metadata": {"name": blocker_name(DPU), "namespace": "dpunetop"}, "spec": {}}
     ),
 }
@@ -685,10 +687,10 @@ OTHERS: dict[str, Callable[[Stage], object]] = {
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_what_is_not_ours_is_left_alone(what: str) -> None:
-    stage = Stage()
-    OTHERS[what](stage)
-    assert stage.work() == []
-    assert stage.guarding() is ProtectionPhase.NOT_OURS
+    one_dpu = OneDpu()
+    OTHERS[what](one_dpu)
+    assert one_dpu.work() == []
+    assert one_dpu.guarding() is ProtectionPhase.NOT_OURS
 
 
 ROLLS = {
@@ -702,26 +704,26 @@ ROLLS = {
 def test_a_changed_blocker_is_rolled_only_where_no_eviction_can_come_between(
     cordoned: bool, active: bool, rolls: bool
 ) -> None:
-    stage = serving()
-    stage.cordon(cordoned)
+    one_dpu = serving()
+    one_dpu.cordon(cordoned)
     newer = replace(SETTINGS, image="newer")
-    upkeep = decide_protection(replace(stage.view(), settings=newer, active=active)).upkeep
+    upkeep = decide_protection(replace(one_dpu.view(), settings=newer, active=active)).upkeep
     assert [step.desired for step in upkeep] == ([blocker(newer, DPU)] if rolls else [])
 
 
 def test_a_blocker_that_is_gone_is_made_anew_even_on_a_cordoned_node() -> None:
-    stage = serving()
-    stage.cordon()
-    stage.infra.remove(DEPLOYMENTS, "dpunetop", blocker_name(DPU))
-    assert stage.work() == ["Deployment"]
+    one_dpu = serving()
+    one_dpu.cordon()
+    one_dpu.infra.remove(DEPLOYMENTS, "dpunetop", blocker_name(DPU))
+    assert one_dpu.work() == ["Deployment"]
 
 
 def test_the_first_budget_is_made_only_where_there_is_none() -> None:
-    stage = Stage()
-    view = stage.view()
-    stage.infra.put(PODDISRUPTIONBUDGETS, first_budget(SETTINGS, DPU, HOST))
+    one_dpu = OneDpu()
+    view = one_dpu.view()
+    one_dpu.infra.put(PODDISRUPTIONBUDGETS, first_budget(SETTINGS, DPU, HOST))
     budget = decide_protection(view).upkeep[1]
-    assert isinstance(stage.perform(Write(budget)), Conflict)
+    assert isinstance(one_dpu.perform(Write(budget)), Conflict)
 
 
 OTHER_TEXT = f"TENANT_K8S_NODE={HOST}\nOVN_LOG_LEVEL=dbg\n"
@@ -737,28 +739,28 @@ READERS: dict[str, tuple[list[str], str | None, bool, bool]] = {  # pods, which 
 @pytest.mark.parametrize("what", READERS)
 def test_an_entry_for_the_same_host_is_changed_only_if_no_pod_has_read_it(what: str) -> None:
     pods, idle, ours, changes = READERS[what]
-    stage = Stage()
-    stage.work()
-    stage.blocker_starts()
-    put = stage.task()
+    one_dpu = OneDpu()
+    one_dpu.work()
+    one_dpu.blocker_starts()
+    put = one_dpu.task()
     for name in pods:
-        stage.pod_starts(name)
-    uids = {pod["metadata"]["name"]: uid_of(pod) for pod in stage.infra.list(PODS, "ns")}
+        one_dpu.pod_starts(name)
+    uids = {pod["metadata"]["name"]: uid_of(pod) for pod in one_dpu.infra.list(PODS, "ns")}
     fields = {"manager": "dpunetop-pairs", "operation": "Update", "fieldsV1": {"f:data": {f"f:{DPU}": {}}}}
     notes = {"annotations": {IDLE_PODS_ANNOTATION: render_idle_pods({DPU: uids[idle]} if idle else {})}}
     metadata = {"metadata": {**notes, "managedFields": [fields] if ours else []}, "data": {DPU: OTHER_TEXT}}
-    stage.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, metadata)
+    one_dpu.infra.change(CONFIGMAPS, "ns", OVNKUBE_NODE_ENTRIES, metadata)
     assert put is not None
-    stage.finish(Run(put))
-    assert entries(stage)["data"] == {DPU: TEXT if changes else OTHER_TEXT}
+    one_dpu.finish(Run(put))
+    assert entries(one_dpu)["data"] == {DPU: TEXT if changes else OTHER_TEXT}
 
 
 def test_a_dpu_on_its_way_out_is_said_to_leave_until_it_serves_nobody() -> None:
-    stage = unwanted()
-    said = [stage.guarding()]
-    while (task := decide_protection(stage.view()).task) is not None:
-        stage.finish(Run(task))
-        said.append(stage.guarding())
+    one_dpu = unwanted()
+    said = [one_dpu.guarding()]
+    while (task := decide_protection(one_dpu.view()).task) is not None:
+        one_dpu.finish(Run(task))
+        said.append(one_dpu.guarding())
     assert said == [ProtectionPhase.LEAVING] * 4 + [ProtectionPhase.NOT_SERVING]
     opened = unwanted()
     opened.finish(opened.run())
@@ -768,27 +770,27 @@ def test_a_dpu_on_its_way_out_is_said_to_leave_until_it_serves_nobody() -> None:
 
 
 def test_a_dpu_without_a_budget_is_said_to_lack_its_blocker() -> None:
-    assert Stage().guarding() is ProtectionPhase.BLOCKER_MISSING
+    assert OneDpu().guarding() is ProtectionPhase.BLOCKER_MISSING
 
 
 def test_no_entry_is_taken_away_while_the_maintenance_that_holds_the_host_is_somebody_elses() -> None:
-    stage = unwanted()
-    stage.pod_starts("ovnkube-node-b")
-    run = stage.run()
-    stage.tenant.change(NODEMAINTENANCES, "", maintenance_name(HOST), {"metadata": {"labels": {OWNER_LABEL: "x"}}})
-    assert "is not drained" in stage.finish(run)
-    assert stage.entry() == HOST
+    one_dpu = unwanted()
+    one_dpu.pod_starts("ovnkube-node-b")
+    run = one_dpu.run()
+    one_dpu.tenant.change(NODEMAINTENANCES, "", maintenance_name(HOST), {"metadata": {"labels": {OWNER_LABEL: "x"}}})
+    assert "is not drained" in one_dpu.finish(run)
+    assert one_dpu.entry() == HOST
 
 
 def test_after_a_crash_an_entry_whose_budget_says_already_that_it_goes_is_taken_without_another_write_of_that() -> None:
-    stage = unwanted()
-    run = stage.run()
+    one_dpu = unwanted()
+    run = one_dpu.run()
     while not isinstance(call := run.next(), Write):
-        run = run.answered(stage.perform(call))
-    stage.perform(call)
-    read, again, writes = stage.budget(), stage.run(), []
+        run = run.answered(one_dpu.perform(call))
+    one_dpu.perform(call)
+    read, again, writes = one_dpu.budget(), one_dpu.run(), []
     while not hasattr(call := again.next(), "result"):
         writes += [call.step.resource.plural] if isinstance(call, Write) else []
-        again = again.answered(stage.perform(call))
+        again = again.answered(one_dpu.perform(call))
     assert read is not None
-    assert (read.leaving, writes, stage.entry()) == (("entry",), ["configmaps"], None)
+    assert (read.leaving, writes, one_dpu.entry()) == (("entry",), ["configmaps"], None)

@@ -1,7 +1,7 @@
 """Two control planes with N pairs, without controllers or stand-ins: what is measured there is the operator's own pace.
 
 The infra cluster serves no MachineConfig API, so every DPU counts as configured; nobody makes pods, so blockers never
-become Ready and no DPU comes to serve, unless the stage is made with them.
+become Ready and no DPU comes to serve, unless the seeded is made with them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _IMAGE = "quay.io/openshift-release-dev/ocp-v4.0-art-dev@sha256:" + 64 * "0"
 _NOW = "2024-01-01T00:00:00Z"
 
 
-class Stage:
+class BenchWorld:
     """The pair, seeded: a context manager. `configs` > 0 makes that many DpuClusterConfigs without a tenant instead.
     `scope` is where the operator serves; None: where there are any. With `pods` each DPU has its two, both Ready: that
     of its blocker, and ovnkube-node.

@@ -1,4 +1,4 @@
-"""A test bed for our DaemonSet: one DPU and its host, both with a real OVN-Kubernetes, and two real control planes."""
+"""A testbed for our DaemonSet: one DPU and its host, both with a real OVN-Kubernetes, and two real control planes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FABRIC, _PREFIX = "10.64.0.1", 10
 _PORT = 8080
 
 
-class Bed(Composite):
+class Testbed(Composite):
     """A `World` whose DPU runs the pods of our DaemonSet as processes: a context manager.
 
     Guarantees: after entry, DPU, host and both control planes run; `start_tenant` adds the tenant's OVN-Kubernetes.
@@ -67,7 +67,7 @@ class Bed(Composite):
 
     def _start(self) -> None:
         dpu, host = self.names
-        folder = RunFolder("bed")
+        folder = RunFolder("testbed")
         self._open.callback(folder.close)
         self.dpu = self._open.enter_context(self._dpu(folder.path, dpu))
         self.host = TenantHost(self.dpu, host, address(host))
