@@ -17,7 +17,7 @@ from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realovn.namespaces import is_inside
 from dpunetop.sandbox.realovnkube import tenant
 from dpunetop.sandbox.realovnkube.program import VARIABLE, Ovnkube, ovnkube_at
-from dpunetop.sandbox.realovnkube.testbed import Testbed, specs
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed, specs
 from support.trial import Trial
 
 NAME = "real"
@@ -41,16 +41,16 @@ def ovnkube() -> Ovnkube:
 
 
 @pytest.fixture(scope="session")
-def testbed(programs: binaries.Binaries, ovnkube: Ovnkube) -> Iterator[Testbed]:
+def testbed(programs: binaries.Binaries, ovnkube: Ovnkube) -> Iterator[RealTestbed]:
     """Two control planes, a DPU and its host."""
-    with Testbed(
+    with RealTestbed(
         ovnkube, f"{NAME}-dpu0", f"{NAME}-host0", dpus=0, boot_seconds=2.0, retry_seconds=0.5, **specs()
     ) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def operator(testbed: Testbed) -> Iterator[OperatorProcess]:
+def operator(testbed: RealTestbed) -> Iterator[OperatorProcess]:
     """The operator, as shipped."""
     env = {"NAMESPACE": seed.OPERATOR_NAMESPACE, "WATCH_NAMESPACE": NAME}
     with OperatorProcess(testbed.world.operator_kubeconfig(), env=env) as running:
@@ -68,7 +68,7 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def served(testbed: Testbed, operator: OperatorProcess) -> Served:
+def served(testbed: RealTestbed, operator: OperatorProcess) -> Served:
     """The tenant after all of the user's steps."""
     trial = Trial(testbed.world, NAME, 1, shows=tenant.shows)
     testbed.start_tenant(trial.tenant_namespace)

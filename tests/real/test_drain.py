@@ -8,7 +8,7 @@ import pytest
 
 from dpunetop.domain.names import OVNKUBE_CONTROLLER
 from dpunetop.kube.meta import Obj
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support import drainrules
@@ -23,7 +23,7 @@ ROLL_SECONDS = 300.0
 
 
 def test_a_drain_ends_once_the_rebooted_dpu_has_proven_its_network(
-    testbed: Testbed, trial: Trial, measured: Measured
+    testbed: RealTestbed, trial: Trial, measured: Measured
 ) -> None:
     drains = Drains(trial)
     drains.run_workloads()

@@ -15,7 +15,7 @@ from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, annotations_of, name_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.realovnkube.tenant import LEASE_SECONDS
-from dpunetop.sandbox.realovnkube.testbed import ENCAP, Testbed
+from dpunetop.sandbox.realovnkube.testbed import ENCAP, RealTestbed
 from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,7 +27,7 @@ PORT = 8080
 
 
 def test_a_pod_on_the_host_reaches_the_fabric_through_its_dpu(
-    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: RealTestbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
     wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks")
     fabric = testbed.dpu.addresses.fabric
@@ -46,7 +46,9 @@ def test_what_the_dpu_writes_onto_its_host_is_what_a_drain_asks_for(host: Callab
     assert [signal.name for signal in tenant_signals(evidence) if not signal.holds] == []
 
 
-def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(testbed: Testbed, host: Callable[[], Obj]) -> None:
+def test_geneve_has_the_address_that_open_vswitch_of_the_dpu_says(
+    testbed: RealTestbed, host: Callable[[], Obj]
+) -> None:
     assert json.loads(annotations_of(host())[names.ENCAP_IPS_ANNOTATION]) == [ENCAP]
     assert testbed.dpu.vsctl("get", "Open_vSwitch", ".", "external_ids:ovn-encap-ip").strip('"') == ENCAP
 

@@ -12,7 +12,7 @@ from dpunetop.kube.keys import LEASES
 from dpunetop.kube.meta import Obj, name_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.components import Component
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,7 +27,7 @@ MOST_SILENCE_SECONDS = 2.0
 
 
 def test_packets_pass_while_the_tenants_api_is_away(
-    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: RealTestbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
     wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks-through")
     path = get(LEASES, trial.tenant_namespace, f"{names.LEASE_PREFIX}{name_of(host())}").target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dpunetop.domain import names
 from dpunetop.kube.meta import Obj
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from support.measuring import Measured
 from support.trial import Trial
 
@@ -12,7 +12,7 @@ OURS = "dpunetop"
 """User agents: the operator tries the DPU's token too."""
 
 
-def test_the_roles_of_a_node_are_enough_for_a_dpu(testbed: Testbed, trial: Trial, measured: Measured) -> None:
+def test_the_roles_of_a_node_are_enough_for_a_dpu(testbed: RealTestbed, trial: Trial, measured: Measured) -> None:
     user = f"system:serviceaccount:{trial.tenant_namespace}:{names.DPU_ACCOUNT}"
     asked = testbed.world.tenant.audit_events(user=user)
     events = [event for event in asked if not event["userAgent"].startswith(OURS)]

@@ -14,7 +14,7 @@ from dpunetop.kube.keys import LEASES, SERVICEACCOUNTS
 from dpunetop.kube.meta import Obj, name_of, uid_of
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.pki import Authority
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from dpunetop.sandbox.realovnkube.traffic import EchoClient, EchoServer
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -27,12 +27,12 @@ SLOW = 120.0
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 
 
-def processes(testbed: Testbed) -> dict[str, int | None]:
+def processes(testbed: RealTestbed) -> dict[str, int | None]:
     return {name: status.process for pod in testbed.runtime.pods() for name, status in pod.statuses().items()}
 
 
 def test_a_new_token_is_used_and_no_container_starts_again(
-    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: RealTestbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
     before, mark, used = processes(testbed), testbed.world.tenant.audit_mark(), credentials(testbed, trial, 0)
     # Tokens of a ServiceAccount that is gone are no good from then on: harsher than one that runs out in a day.
@@ -45,7 +45,7 @@ def test_a_new_token_is_used_and_no_container_starts_again(
 
 
 def test_another_authority_rolls_the_pod_and_packets_pass(
-    testbed: Testbed, trial: Trial, host: Callable[[], Obj], measured: Measured
+    testbed: RealTestbed, trial: Trial, host: Callable[[], Obj], measured: Measured
 ) -> None:
     wired = wire(testbed.host, trial.tenant, trial.tenant_namespace, "talks-on")
     fabric, [before] = testbed.dpu.addresses.fabric, trial.pods()
@@ -74,7 +74,7 @@ def decoded_authority(cluster: dict[str, Any]) -> str:
     return base64.b64decode(cluster["certificate-authority-data"]).decode()
 
 
-def credentials(testbed: Testbed, trial: Trial, since: int) -> set[str]:
+def credentials(testbed: RealTestbed, trial: Trial, since: int) -> set[str]:
     """By which tokens the DPU was let in."""
     user = f"system:serviceaccount:{trial.tenant_namespace}:{names.DPU_ACCOUNT}"
     events = testbed.world.tenant.audit_events(user=user, since=since)

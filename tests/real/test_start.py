@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from support.measuring import Measured
 
 pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_pod_of_a_dpu_becomes_ready_and_no_container_has_to_start_twice(
-    testbed: Testbed, served: Any, measured: Measured
+    testbed: RealTestbed, served: Any, measured: Measured
 ) -> None:
     [pod] = testbed.runtime.pods()
     measured(f"from the DpuClusterConfig to Ready: {served.seconds_to_ready:.1f} s")

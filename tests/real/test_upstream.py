@@ -15,7 +15,7 @@ from dpunetop.sandbox import seed
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.realovnkube import tenant
 from dpunetop.sandbox.realovnkube.program import Ovnkube
-from dpunetop.sandbox.realovnkube.testbed import Testbed, specs
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed, specs
 from dpunetop.sandbox.realovnkube.traffic import EchoServer, ask
 from dpunetop.sandbox.realovnkube.workload import wire
 from support.measuring import Measured
@@ -33,7 +33,7 @@ PORT = 8080
 def test_a_tenant_of_the_chart_is_served(ovnkube: Ovnkube, measured: Measured, request: pytest.FixtureRequest) -> None:
     env = {"NAMESPACE": seed.OPERATOR_NAMESPACE, "WATCH_NAMESPACE": NAME}
     with (
-        Testbed(ovnkube, DPU, HOST, dpus=0, **specs()) as testbed,
+        RealTestbed(ovnkube, DPU, HOST, dpus=0, **specs()) as testbed,
         OperatorProcess(testbed.world.operator_kubeconfig(), env=env) as operator,
     ):
         operator.wait_ready()

@@ -22,7 +22,7 @@ from dpunetop.sandbox.processes import ReaperError, RunFolder
 from dpunetop.sandbox.realovn.packages import Unavailable
 from dpunetop.sandbox.realovn.rootfs import Failed
 from dpunetop.sandbox.realovnkube.program import VARIABLE, ovnkube_at
-from dpunetop.sandbox.realovnkube.testbed import Testbed
+from dpunetop.sandbox.realovnkube.testbed import RealTestbed
 from dpunetop.sandbox.scenarios import SCENARIOS, ScenarioRun
 from dpunetop.sandbox.seed import QuickStart
 from dpunetop.sandbox.view import View
@@ -105,7 +105,7 @@ class _Sandbox:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._started = time.monotonic()
-        self._testbed: Testbed | None = None
+        self._testbed: RealTestbed | None = None
 
     def run(self) -> int:
         seed.check()
@@ -142,7 +142,7 @@ class _Sandbox:
         quick_start = QuickStart(dpus=1)
         [(dpu, host)] = quick_start.pairs.items()
         ovnkube = ovnkube_at(os.environ.get(VARIABLE, ""))
-        testbed = opened.enter_context(Testbed(ovnkube, dpu, host, quick_start=quick_start, say=self._say))
+        testbed = opened.enter_context(RealTestbed(ovnkube, dpu, host, quick_start=quick_start, say=self._say))
         self._say("starting cluster manager and the host's ovnkube in the tenant")
         testbed.start_tenant(quick_start.tenant_namespace)
         self._testbed = testbed

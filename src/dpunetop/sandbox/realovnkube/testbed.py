@@ -31,7 +31,7 @@ _FABRIC, _PREFIX = "10.64.0.1", 10
 _PORT = 8080
 
 
-class Testbed(Composite):
+class RealTestbed(Composite):
     """A `World` whose DPU runs the pods of our DaemonSet as processes: a context manager.
 
     Guarantees: after entry, DPU, host and both control planes run; `start_tenant` adds the tenant's OVN-Kubernetes.
