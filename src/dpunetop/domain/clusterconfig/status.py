@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
@@ -57,7 +58,7 @@ _COUNTED = tuple(type_ for type_, row in CONDITIONS.items() if row.counts)
 """The conditions that `Ready` sums up, in the order in which they need repair."""
 
 
-_OF_ALL_DPUS = (CREDENTIALS_VALID, TENANT_REACHABLE, DPU_CREDENTIAL_VALID, TENANT_OBJS_SYNCED)
+_OF_THE_TENANT = (CREDENTIALS_VALID, TENANT_REACHABLE, DPU_CREDENTIAL_VALID, TENANT_OBJS_SYNCED)
 _FAREWELL = (
     "deleting this DpuClusterConfig drains the hosts that it serves, one after the other, and leaves them cordoned; "
     "annotate it dpu.openshift.io/force-delete=yes to have them cut off instead"
@@ -85,10 +86,18 @@ def hindrance(config: DpuClusterConfig, has_pods: bool) -> Condition | None:
     """What keeps every DPU that does not serve yet from it: the first of the conditions about the tenant that is False
     and does not become True by itself; before the pods are deployed, `OvnKubeReady` too.
 
-    `PairsHealthy` and `McpReady` are not asked, nor `OvnKubeReady` later: each DPU has a share of its own in these.
+    `PairsHealthy` is not asked, nor `OvnKubeReady` later: each DPU has a share of its own in these.
     """
-    wanted = _OF_ALL_DPUS if has_pods else (*_OF_ALL_DPUS, OVN_KUBE_READY)
-    lacking = (_lack(config, type_) for type_ in wanted)
+    return _stuck(config, _OF_THE_TENANT if has_pods else (*_OF_THE_TENANT, OVN_KUBE_READY))
+
+
+def configuring_hindrance(config: DpuClusterConfig) -> Condition | None:
+    """What keeps every DPU that is not configured yet from it: `McpReady`, if it is False and stays so by itself."""
+    return _stuck(config, (MCP_READY,))
+
+
+def _stuck(config: DpuClusterConfig, types: Sequence[str]) -> Condition | None:
+    lacking = (_lack(config, type_) for type_ in types)
     stuck = (lack for lack in lacking if lack is not None and lack.status == "False" and not _passes(lack.reason))
     return next(stuck, None)
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from dpunetop.base.quoting import named
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.status import hindrance
+from dpunetop.domain.clusterconfig.status import configuring_hindrance, hindrance
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig
 from dpunetop.domain.dpunode.status import IN_DRAIN, NOTHING_SERVED, DpuNodeStatus, DrainTimes, Phase
 from dpunetop.domain.drain.fleet.roster import Member, Mode, Roster, Slot
@@ -296,6 +296,12 @@ def _to_come(facts: _DpuFacts) -> _Explanation:
 def _unconfigured(facts: _DpuFacts) -> _Explanation:
     if facts.member.stuck:
         return _Explanation("MachineConfigStuck", f"the machine-config operator {facts.member.stuck}")
+    node = facts.dpu.node
+    if isinstance(node, DpuNode) and node.machine.trouble:
+        words = f"the machine-config daemon gave up: node {named(node.name)} {node.machine.trouble}"
+        return _Explanation("MachineConfigStuck", words)
+    if (found := configuring_hindrance(facts.roster.config)) is not None:
+        return _Explanation(found.reason, found.message)
     return _Explanation("HostNotConfigured", "its host configuration has not arrived yet")
 
 

@@ -14,11 +14,12 @@ from dpunetop.domain.dpunode.status import IN_DRAIN, DpuNodeStatus, DrainTimes, 
 from dpunetop.domain.drain.fleet.roster import Member, Mode, PodEntry, Roster, Slot
 from dpunetop.domain.drain.host import HostDecision, decide_host
 from dpunetop.domain.drain.hostreport import HostReport, report_host
-from dpunetop.domain.drain.model.facts import DpuView, HoldReason, HostView, NodeGone, Reason
+from dpunetop.domain.drain.model.facts import DpuNode, DpuView, HoldReason, HostView, NodeGone, Reason
 from dpunetop.domain.drain.outages.detection import Outage
 from dpunetop.domain.drain.outages.unplanned import NetworkReason, NetworkState
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
+from dpunetop.domain.hostconfig.machinestate import MachineState
 from dpunetop.domain.reasons import DPU_NODE_CONDITIONS, REASONS
 from dpunetop.kube.conditions import Status
 from support.drainviews import CYCLE, OPENED, closed, cordoned, dpu, view
@@ -254,3 +255,33 @@ def test_a_pair_that_does_not_serve_yet_names_what_keeps_every_new_pair_from_it(
     assert (found.phase, found.reason) == (Phase.WAITING, reason)
     if reason != "ProtectionPending":
         assert found.message.startswith(f"{said[0]}: the cause; ")
+
+
+UNCONFIGURED = {  # McpReady of the DpuClusterConfig -> why the DPU is not configured
+    "its pool is paused": ("PoolPaused", "PoolPaused"),
+    "its pool is another's": ("PoolTaken", "PoolTaken"),
+    "another machine is degraded": ("PoolDegraded", "PoolDegraded"),
+    "it is rolled out": ("RollingOut", "HostNotConfigured"),
+}
+
+
+@pytest.mark.parametrize(("said", "reason"), UNCONFIGURED.values(), ids=UNCONFIGURED)
+def test_a_dpu_that_is_not_configured_names_what_keeps_its_pool_from_it(said: str, reason: str) -> None:
+    live = GIVEN.config.live
+    told = {**live, "status": {**live["status"], "conditions": [condition("McpReady", "False", said, "the cause")]}}
+    kept = replace(GIVEN, config=parse_config(told))
+    decided = decide(kept, slot(member(**NO_ENTRY, configured=False)), dpu())
+    found = judged(decided, replace(report_host(decided, None, {}), dpu_statuses=()))
+    assert (found.phase, found.reason) == (Phase.WAITING, reason)
+    assert found.condition("HostConfigured").reason == reason
+
+
+def test_a_dpu_whose_own_machine_config_daemon_gave_up_says_so_in_its_words() -> None:
+    seen = dpu()
+    assert isinstance(seen.node, DpuNode)
+    failing = MachineState(state="Degraded", reason="no space left")
+    broken = replace(seen, node=replace(seen.node, machine=failing))
+    decided = decide(GIVEN, slot(member(**NO_ENTRY, configured=False)), broken)
+    found = judged(decided, replace(report_host(decided, None, {}), dpu_statuses=()))
+    assert (found.reason, "node d1 is Degraded: " in found.message) == ("MachineConfigStuck", True)
+    assert "no space left" in found.message

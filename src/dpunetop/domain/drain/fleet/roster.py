@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from dpunetop.domain.clusterconfig.access import Access
-from dpunetop.domain.clusterconfig.status import hindrance
+from dpunetop.domain.clusterconfig.status import configuring_hindrance, hindrance
 from dpunetop.domain.clusterconfig.types import DpuClusterConfig, OutagePolicy
 from dpunetop.domain.drain.model.facts import (
     Blind,
@@ -148,6 +148,7 @@ class Roster:
         said = tuple((each["type"], each["status"], each["reason"]) for each in tenant)
         return (
             config.uid,
+            configuring_hindrance(config),
             hindrance(config, self.has_entries),
             self.mode,
             self.settings,
