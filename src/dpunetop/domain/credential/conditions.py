@@ -19,7 +19,7 @@ from dpunetop.domain.names import (
     TENANT_CREDENTIAL,
 )
 from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
-from dpunetop.domain.tenant.credentialend import end_of
+from dpunetop.domain.tenant.credentialend import end_of, end_of_own, why_refused
 from dpunetop.kube.conditions import Condition
 
 SLACK = timedelta(hours=72)
@@ -49,7 +49,7 @@ def given(view: CredentialView, reason: str, message: str) -> Condition:
     words = f"{message}; the pods use" if message else "the pods use"
     words = f"{words} the given kubeconfig of {secret} itself"
     if view.trial is TokenTrial.REJECTED and not isinstance(view.held, Minted):  # else the trial is of that token
-        return false("Revoked", f"{words}, which the tenant rejects; put a good one into {secret}")
+        return _rejected(view, words, secret)
     if end is None:
         return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which does not say until when it is good")
     if view.now >= end.at:
@@ -58,6 +58,14 @@ def given(view: CredentialView, reason: str, message: str) -> Condition:
         said = f"{words}, which ends soon, at {end.text}; put a new one into {secret} before"
         return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, said)
     return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which is good until {end.text}")
+
+
+def _rejected(view: CredentialView, words: str, secret: str) -> Condition:
+    """The condition for a given kubeconfig that the tenant rejects, with why, as far as it says itself."""
+    own = None if view.kubeconfig is None else end_of_own(view.kubeconfig)
+    reason = "Expired" if own is not None and own.at <= view.now else "Revoked"
+    why = why_refused("its credential", own, view.now)
+    return false(reason, f"{words}, which the tenant rejects: {why}; put a good one into {secret}")
 
 
 def lacking(view: CredentialView, reason: str, message: str) -> Condition:

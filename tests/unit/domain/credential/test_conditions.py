@@ -12,6 +12,7 @@ from dpunetop.domain.credential.facts import (
 from dpunetop.domain.credential.nodeidentity import AdmissionDenied, Admitted, Untried
 from dpunetop.domain.credential.plan import plan_credential
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.kube.plan import ApplyStatus
 from support.credentials import (
     DAY,
     minted,
@@ -48,3 +49,35 @@ def test_a_given_certificate_that_has_ended_is_named() -> None:
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end))) == ("False", "Expired")
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end - DAY))) == ("True", "CredentialExpiresSoon")
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end - 8 * DAY))) == ("True", "Provided")
+
+
+@pytest.mark.parametrize(
+    ("days", "reason", "words"),
+    [
+        (0, "Expired", "which the tenant rejects: its credential ended on 2027-01-01T00:00:00Z; put a good one into"),
+        (
+            -1,
+            "Revoked",
+            "its credential is good until 2027-01-01T00:00:00Z, so it was revoked, or is another cluster's",
+        ),
+        (
+            -366,
+            "Revoked",
+            "its credential is valid only from 2026-01-01T00:00:00Z on; compare the clocks of both sides",
+        ),
+    ],
+    ids=["ended", "good by itself", "not valid yet"],
+)
+def test_a_given_certificate_that_is_rejected_says_why_as_far_as_it_knows(days: int, reason: str, words: str) -> None:
+    user = {
+        "client-certificate-data": base64.b64encode(pair().cert).decode(),
+        "client-key-data": base64.b64encode(pair().key).decode(),
+    }
+    model = parse_kubeconfig(good_kubeconfig(**user))
+    end = expiry(Provided(), model)
+    assert end is not None
+    rejected = view(NotAsked(), held=Provided(), trial=TokenTrial.REJECTED, last_good=model, now=end + days * DAY)
+    (status,) = (step for step in plan_credential(rejected).steps if isinstance(step, ApplyStatus))
+    (condition,) = status.conditions
+    assert (condition.status, condition.reason) == ("False", reason)
+    assert words in condition.message
