@@ -30,6 +30,7 @@ from dpunetop.kube.requests import Selection
 from dpunetop.kube.watch import Drop, Put, interpret
 from dpunetop.runtime.cache import transform
 from dpunetop.runtime.client.client import Client
+from dpunetop.runtime.client.net.answers import date_of
 from dpunetop.runtime.metrics import Metrics
 from support.clock import FakeClock
 from support.kubeconfigs import good_kubeconfig
@@ -105,6 +106,17 @@ def test_pem(data: bytes) -> None:
                 read(data)
         except BadPem as problem:
             shown(str(problem))
+
+
+DATES = ("Thu, 01 Jan 2026 00:00:40 GMT", "Thursday, 01-Jan-26 00:00:40 GMT", "Thu, 01 Jan 2026 00:00:40 +0200")
+
+
+@settings(max_examples=300)
+@given(spoiled(*DATES))
+def test_date_of_an_answer(text: str) -> None:
+    with bounded():
+        found = date_of(text)
+    assert found is None or found.utcoffset() is not None
 
 
 GOOD = good_kubeconfig().decode()

@@ -869,6 +869,8 @@ DATES = {  # header Date of an answer -> by how many seconds the server is ahead
     "of another form": ("2026-01-01", None),
     "without a zone": ("Thu, 01 Jan 2026 00:00:40 -0000", None),
     "garbage": ("x" * 5000, None),
+    "a year that no calendar has": ("Thu, 01 Jan 99999999999999 00:00:00 GMT", None),
+    "a zone that no place has": ("Thu, 01 Jan 2026 00:00:00 +9999999999999", None),
     "none": ("", None),
 }
 

@@ -56,7 +56,7 @@ def date_of(text: str) -> datetime | None:
     """The time of a header Date, UTC; None: it is none."""
     try:
         found = parsedate_to_datetime(text[:40])
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo is not None else None
 

@@ -129,14 +129,15 @@ def _anchor(sock: ssl.SSLSocket) -> bytes:
 
 
 def _validity(sock: ssl.SSLSocket) -> Validity | None:
+    """None: OpenSSL accepted times that Python cannot show."""
     certificate = sock.getpeercert() or {}
-    begin, end = certificate.get("notBefore"), certificate.get("notAfter")
-    if not isinstance(begin, str) or not isinstance(end, str):
+    try:
+        return Validity(_moment(certificate["notBefore"]), _moment(certificate["notAfter"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return Validity(_moment(begin), _moment(end))
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: Any) -> datetime:
     return datetime.fromtimestamp(ssl.cert_time_to_seconds(text), UTC)
 
 
