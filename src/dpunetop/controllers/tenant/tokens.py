@@ -31,6 +31,7 @@ from dpunetop.domain.credential.facts import (
 )
 from dpunetop.domain.credential.plan import TRY_SECONDS
 from dpunetop.domain.names import DPU_ROLE
+from dpunetop.domain.tenant.credentialend import end_of_own
 from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig, fingerprint
 from dpunetop.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized
 from dpunetop.kube.keys import CLUSTERROLES, SERVICEACCOUNTS
@@ -103,8 +104,11 @@ class TokenRequester:
         return self._tried(_TRIAL, (*self._about, held.token), as_dpu(self._view.kubeconfig, held))
 
     def provided(self) -> TokenTrial:
-        """The tenant's answer to the given kubeconfig itself, new or a few minutes old."""
-        return self._tried(_PROVIDED, self._about, self._view.kubeconfig)
+        """The tenant's answer to the given kubeconfig itself, new or a few minutes old; one of before its end does not
+        count after it."""
+        end = None if self._view.kubeconfig is None else end_of_own(self._view.kubeconfig)
+        is_over = end is not None and end.at <= self._view.now
+        return self._tried(_PROVIDED, (*self._about, is_over), self._view.kubeconfig)
 
     def minting(self, trial: TokenTrial, side: TenantSide) -> Finding:
         """The finding about the minted token, with a new one if that is due."""

@@ -52,8 +52,12 @@ def given(view: CredentialView, reason: str, message: str) -> Condition:
         return _rejected(view, words, secret)
     if end is None:
         return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which does not say until when it is good")
-    if view.now >= end.at:
+    if view.now >= end.at and (end.of or view.trial is not TokenTrial.ACCEPTED or isinstance(view.held, Minted)):
         return false("Expired", f"{words}, which ended at {end.text}; put a new one into {secret}")
+    if view.now >= end.at:
+        said = f"{words}, which ended at {end.text} by the operator's clock, and the tenant still accepts it"
+        advice = f"put a new one into {secret}, and compare the clocks of both sides"
+        return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, f"{said}; {advice}")
     if view.now >= end.warn_from:
         said = f"{words}, which ends soon, at {end.text}; put a new one into {secret} before"
         return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, said)

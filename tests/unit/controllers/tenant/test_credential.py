@@ -53,7 +53,7 @@ from dpunetop.runtime.client.client import Client
 from dpunetop.runtime.election.gate import LeadershipLost, OpenGate, WriteGate
 from dpunetop.runtime.metrics import Metrics
 from dpunetop.runtime.reading import DynamicWatches, Reader
-from support.clock import FakeClock
+from support.clock import EPOCH, FakeClock
 from support.kubeconfigs import good_kubeconfig
 from support.objects import NAMESPACE, config
 from support.scriptedcluster import Crash, Fuse, ScriptedCluster, ScriptedWatches, executor_over
@@ -66,6 +66,9 @@ GIVEN = render_kubeconfig(parse_kubeconfig(good_kubeconfig()))
 _CLAIMS = base64.urlsafe_b64encode(b'{"exp": 2000000000}').decode().rstrip("=")
 DATED = render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=f"head.{_CLAIMS}.tail")))
 """A kubeconfig whose token says until when it is good."""
+_SOON = base64.urlsafe_b64encode(json.dumps({"exp": int(EPOCH.timestamp()) + 400}).encode()).decode().rstrip("=")
+SOON_OVER = f"head.{_SOON}.tail"
+"""A token that ends 400 s after a World begins."""
 WEEK, DAY, HOUR, MINUTE = 604_800, 86_400, 3_600, 60
 METRIC = "dpunetop_tenant_credential_expiry_timestamp_seconds"
 OF_AUTHORITY = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
@@ -171,7 +174,7 @@ class World:
         return str(found and found["message"])
 
     def is_accepted(self, token: str) -> bool:
-        if token == "token-of-a-test":
+        if token in ("token-of-a-test", SOON_OVER):
             return not self.is_given_dead
         uid, end = self.tokens.get(token, ("", 0.0))
         account = self.tenant.shown(SERVICEACCOUNTS, OVN, self.account)
@@ -437,6 +440,37 @@ def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig
     assert process.expiry() == OF_AUTHORITY
 
 
+def test_that_a_given_kubeconfig_was_accepted_before_its_end_does_not_count_after_it() -> None:
+    world = World(tenantCredential="Provided")
+    world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=SOON_OVER))))
+    process = Process(world)
+    process.until_quiet(world)
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert world.said() == ("True", "CredentialExpiresSoon")
+    world.clock.step(100)
+    process.until_quiet(world)
+    assert world.said() == ("True", "CredentialExpiresSoon")
+    assert "ended at 2026-01-01T00:06:40Z by the operator's clock, and the tenant still accepts it" in world.message()
+    world.is_given_dead = True
+    world.clock.step(301)
+    process.until_quiet(world)
+    assert world.said() == ("False", "Expired")
+
+
+def test_a_given_kubeconfig_that_ends_between_two_trials_is_tried_at_its_end() -> None:
+    world = World(tenantCredential="Provided")
+    world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=SOON_OVER))))
+    process = Process(world)
+    process.until_quiet(world)
+    world.clock.step(301)
+    process.until_quiet(world)
+    world.is_given_dead = True
+    world.clock.step(100)  # the last trial is not five minutes old
+    process.until_quiet(world)
+    assert world.said() == ("False", "Expired")
+
+
 def test_a_dead_token_stays_where_only_minted_ones_are_wanted() -> None:
     world, process = settled(tenantCredential="Minted")
     before = world.secret()
@@ -493,7 +527,7 @@ def test_a_given_kubeconfig_is_tried_and_its_end_is_told_with_its_secret() -> No
     world.clock.step(301)
     process.until_quiet(world)
     assert world.said() == ("False", "Revoked")
-    assert "which the tenant rejects; put a good one into Secret tenant-cluster-1-kubeconf" in world.message()
+    assert "which the tenant rejects: its credential was revoked, or the server does not know it" in world.message()
     assert given(world) == "token-of-a-test"
     world.is_given_dead = False
     world.clock.step(301)

@@ -81,3 +81,23 @@ def test_a_given_certificate_that_is_rejected_says_why_as_far_as_it_knows(days: 
     (condition,) = status.conditions
     assert (condition.status, condition.reason) == ("False", reason)
     assert words in condition.message
+
+
+@pytest.mark.parametrize(
+    ("trial", "expected"),
+    [
+        (TokenTrial.ACCEPTED, ("True", "CredentialExpiresSoon")),
+        (TokenTrial.REJECTED, ("False", "Expired")),
+    ],
+)
+def test_a_given_certificate_that_has_ended_by_our_clock_is_good_while_the_tenant_accepts_it(
+    trial: TokenTrial, expected: tuple[str, str]
+) -> None:
+    user = {
+        "client-certificate-data": base64.b64encode(pair().cert).decode(),
+        "client-key-data": base64.b64encode(pair().key).decode(),
+    }
+    model = parse_kubeconfig(good_kubeconfig(**user))
+    end = expiry(Provided(), model)
+    assert end is not None
+    assert said(plan_credential(view(NotAsked(), held=Provided(), trial=trial, last_good=model, now=end))) == expected
