@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from urllib.parse import urlsplit
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.controlplanerun import kubeconfig
-from dpunetop.sandbox.pki import Authority, server_context
+from dpunetop.sandbox.pki import Authority, certify, server_context
 from dpunetop.sandbox.processes import reserve_port
 from support.faults import Fault, Phase, Then, WriteCounter
 from support.httpwire import (
@@ -51,6 +52,7 @@ from support.trace import (
 )
 
 _LOOPBACK = "127.0.0.1"
+_NAMES = (("localhost",), (_LOOPBACK, "::1"))
 _COMMAND_SECONDS = 60.0
 _POLL_SECONDS = 0.002
 _GRACE_SECONDS = 0.01  # for a client to act on an answer before a fault in phase ANSWERED strikes
@@ -86,12 +88,12 @@ class FaultProxy:
         self.name = name
         self.counter = counter or WriteCounter()
         self.trace = Trace(trace_file)
-        authority = Authority(f"{name}-proxy")
-        self.ca_pem = authority.pem
+        self._authority = Authority(f"{name}-proxy")
+        self.ca_pem = self._authority.pem
         self._port = reserve_port()
         self.url = f"https://{_LOOPBACK}:{self._port.number}"
-        trust = server_context(authority.serving(("localhost",), (_LOOPBACK, "::1")))
-        self._core = _Core(self, self._port.number, trust, upstream)
+        self._trust = server_context(self._authority.serving(*_NAMES))
+        self._core = _Core(self, self._port.number, self._trust, upstream)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._core.run()), name=f"faultproxy-{name}")
 
     @classmethod
@@ -131,6 +133,10 @@ class FaultProxy:
     def kubeconfig(self, token: str, namespace: str | None = None) -> Obj:
         """A kubeconfig for a bearer token that leads through this proxy."""
         return kubeconfig(self.name, self.url, self.ca_pem, {"token": token}, namespace)
+
+    def certify(self, lifetime: timedelta) -> None:
+        """Show a certificate that ends so long from now to those who connect from now on."""
+        certify(self._trust, self._authority.serving(*_NAMES, lifetime))
 
     def black_hole(self) -> None:
         """From now on nothing passes, in neither direction, and nobody is told: sockets stay open, new ones are taken

@@ -32,11 +32,16 @@ def server_context(pair: KeyPair) -> ssl.SSLContext:
     """The TLS context of an HTTP/1.1 server with this certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
+    certify(context, pair)
+    return context
+
+
+def certify(context: ssl.SSLContext, pair: KeyPair) -> None:
+    """Show this certificate to those who connect from now on."""
     with tempfile.NamedTemporaryFile() as file:
         file.write(pair.certificate + pair.key)
         file.flush()
         context.load_cert_chain(file.name)
-    return context
 
 
 class Authority:
@@ -63,12 +68,12 @@ class Authority:
         """The CA certificate, PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def serving(self, names: Sequence[str], addresses: Sequence[str]) -> KeyPair:
-        """A server's certificate for DNS names and IP addresses."""
+    def serving(self, names: Sequence[str], addresses: Sequence[str], lifetime: timedelta = _LIFETIME) -> KeyPair:
+        """A server's certificate for DNS names and IP addresses, which ends so long from now."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives)
+        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives, lifetime)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """A client certificate by which a kube-apiserver authenticates `user`, a member of `groups`.
@@ -79,10 +84,16 @@ class Authority:
         names.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
         return self._issue(x509.Name(names), ExtendedKeyUsageOID.CLIENT_AUTH, [])
 
-    def _issue(self, subject: x509.Name, use: x509.ObjectIdentifier, names: list[x509.GeneralName]) -> KeyPair:
+    def _issue(
+        self,
+        subject: x509.Name,
+        use: x509.ObjectIdentifier,
+        names: list[x509.GeneralName],
+        lifetime: timedelta = _LIFETIME,
+    ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(subject, self._name, key.public_key(), x509.random_serial_number())
+            _builder(subject, self._name, key.public_key(), x509.random_serial_number(), lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -110,7 +121,11 @@ def signing_key() -> SigningKey:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, serial: int
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    serial: int,
+    lifetime: timedelta = _LIFETIME,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -120,7 +135,7 @@ def _builder(
         .public_key(key)
         .serial_number(serial)
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _LIFETIME)
+        .not_valid_after(now + lifetime)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -255,4 +256,21 @@ def test_a_malformed_token_is_reported(trial: Trial) -> None:
     trial.wait("TenantReachable", "True", "Answered")
     assert trial.get(SECRETS, names.TENANT_CREDENTIAL) == {}
     trial.store_kubeconfig()
+    trial.wait("Ready", "True")
+
+
+# --- its certificate ends ---------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_its_certificate_is_told_before_it_comes_and_once_it_has_come(way: FaultProxy, trial: Trial) -> None:
+    way.certify(timedelta(seconds=25))
+    ready_through(way, trial)
+    trial.wait("TenantReachable", "True", "ServingCertificateExpiresSoon")
+    trial.wait_event("ServingCertificateExpiresSoon", "its administrator has to renew it before")
+    before = trial.dpu_status()
+    said = trial.wait("TenantReachable", "False")
+    assert "its certificate has expired; its administrator has to renew it" in said["message"]
+    assert list(changed(trial, before)) == []
+    way.certify(timedelta(days=365))
+    trial.wait("TenantReachable", "True", "Reachable")
     trial.wait("Ready", "True")
