@@ -440,13 +440,19 @@ def test_a_dead_token_that_cannot_be_replaced_makes_way_for_the_given_kubeconfig
     assert process.expiry() == OF_AUTHORITY
 
 
-def test_that_a_given_kubeconfig_was_accepted_before_its_end_does_not_count_after_it() -> None:
+def soon_over() -> tuple[World, Process]:
+    """A given kubeconfig that the tenant has just accepted, a hundred seconds before its end."""
     world = World(tenantCredential="Provided")
     world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=SOON_OVER))))
     process = Process(world)
     process.until_quiet(world)
     world.clock.step(301)
     process.until_quiet(world)
+    return world, process
+
+
+def test_that_a_given_kubeconfig_was_accepted_before_its_end_does_not_count_after_it() -> None:
+    world, process = soon_over()
     assert world.said() == ("True", "CredentialExpiresSoon")
     world.clock.step(100)
     process.until_quiet(world)
@@ -459,12 +465,7 @@ def test_that_a_given_kubeconfig_was_accepted_before_its_end_does_not_count_afte
 
 
 def test_a_given_kubeconfig_that_ends_between_two_trials_is_tried_at_its_end() -> None:
-    world = World(tenantCredential="Provided")
-    world.give(render_kubeconfig(parse_kubeconfig(good_kubeconfig(token=SOON_OVER))))
-    process = Process(world)
-    process.until_quiet(world)
-    world.clock.step(301)
-    process.until_quiet(world)
+    world, process = soon_over()
     world.is_given_dead = True
     world.clock.step(100)  # the last trial is not five minutes old
     process.until_quiet(world)

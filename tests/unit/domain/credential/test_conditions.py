@@ -1,4 +1,5 @@
 import base64
+from datetime import datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from dpunetop.domain.credential.facts import (
 from dpunetop.domain.credential.nodeidentity import AdmissionDenied, Admitted, Untried
 from dpunetop.domain.credential.plan import plan_credential
 from dpunetop.domain.tenant.kubeconfig import parse_kubeconfig
+from dpunetop.domain.tenant.kubeconfigmodel import TenantKubeconfig
 from dpunetop.kube.plan import ApplyStatus
 from support.credentials import (
     DAY,
@@ -37,15 +39,20 @@ def test_what_admission_says_of_the_pods_is_part_of_it(
     assert (said(plan), plan.requeue_after_seconds) == (expected, pause)
 
 
-def test_a_given_certificate_that_has_ended_is_named() -> None:
-    material = pair()
+def certified() -> tuple[TenantKubeconfig, datetime]:
+    """A kubeconfig with a client certificate, and when that ends."""
     user = {
-        "client-certificate-data": base64.b64encode(material.cert).decode(),
-        "client-key-data": base64.b64encode(material.key).decode(),
+        "client-certificate-data": base64.b64encode(pair().cert).decode(),
+        "client-key-data": base64.b64encode(pair().key).decode(),
     }
     model = parse_kubeconfig(good_kubeconfig(**user))
     end = expiry(Provided(), model)
     assert end is not None
+    return model, end
+
+
+def test_a_given_certificate_that_has_ended_is_named() -> None:
+    model, end = certified()
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end))) == ("False", "Expired")
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end - DAY))) == ("True", "CredentialExpiresSoon")
     assert said(plan_credential(view(NotAsked(), last_good=model, now=end - 8 * DAY))) == ("True", "Provided")
@@ -69,13 +76,7 @@ def test_a_given_certificate_that_has_ended_is_named() -> None:
     ids=["ended", "good by itself", "not valid yet"],
 )
 def test_a_given_certificate_that_is_rejected_says_why_as_far_as_it_knows(days: int, reason: str, words: str) -> None:
-    user = {
-        "client-certificate-data": base64.b64encode(pair().cert).decode(),
-        "client-key-data": base64.b64encode(pair().key).decode(),
-    }
-    model = parse_kubeconfig(good_kubeconfig(**user))
-    end = expiry(Provided(), model)
-    assert end is not None
+    model, end = certified()
     rejected = view(NotAsked(), held=Provided(), trial=TokenTrial.REJECTED, last_good=model, now=end + days * DAY)
     (status,) = (step for step in plan_credential(rejected).steps if isinstance(step, ApplyStatus))
     (condition,) = status.conditions
@@ -93,11 +94,5 @@ def test_a_given_certificate_that_is_rejected_says_why_as_far_as_it_knows(days: 
 def test_a_given_certificate_that_has_ended_by_our_clock_is_good_while_the_tenant_accepts_it(
     trial: TokenTrial, expected: tuple[str, str]
 ) -> None:
-    user = {
-        "client-certificate-data": base64.b64encode(pair().cert).decode(),
-        "client-key-data": base64.b64encode(pair().key).decode(),
-    }
-    model = parse_kubeconfig(good_kubeconfig(**user))
-    end = expiry(Provided(), model)
-    assert end is not None
+    model, end = certified()
     assert said(plan_credential(view(NotAsked(), held=Provided(), trial=trial, last_good=model, now=end))) == expected
