@@ -33,6 +33,11 @@ from dpunetop.domain.reasons import (
     reason_of,
     server_reason,
 )
+from dpunetop.domain.reasons.infrarows import INFRA_ROWS
+from dpunetop.domain.reasons.ovnkuberows import OVNKUBE_ROWS
+from dpunetop.domain.reasons.pairrows import PAIR_ROWS
+from dpunetop.domain.reasons.rows import GOOD, PASSING, WAITING
+from dpunetop.domain.reasons.tenantrows import TENANT_ROWS
 from dpunetop.domain.tenant.kubeconfigmodel import Rejection
 from dpunetop.domain.tenant.link import ANOTHER_CLUSTER, ANSWERED
 from dpunetop.kube import keys
@@ -193,6 +198,11 @@ def composed(module: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.JoinedStr):
             fixed = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
             yield from [ast.unparse(node)] if CAMEL_CASE.fullmatch(fixed) else []
+
+
+def test_no_reason_has_two_rows() -> None:
+    rows = (GOOD, PASSING, WAITING, INFRA_ROWS, TENANT_ROWS, PAIR_ROWS, OVNKUBE_ROWS)
+    assert sum(map(len, rows)) == len(REASONS)
 
 
 def test_no_reason_is_put_together_of_parts() -> None:

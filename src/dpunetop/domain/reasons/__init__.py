@@ -11,7 +11,11 @@ from enum import Enum, auto
 from typing import Final, Literal
 
 from dpunetop.domain.names import READY_CONDITION
-from dpunetop.domain.reasons.rows import ACTION, GOOD, PASSING, WAITING, Rows
+from dpunetop.domain.reasons.infrarows import INFRA_ROWS
+from dpunetop.domain.reasons.ovnkuberows import OVNKUBE_ROWS
+from dpunetop.domain.reasons.pairrows import PAIR_ROWS
+from dpunetop.domain.reasons.rows import GOOD, PASSING, WAITING, Rows
+from dpunetop.domain.reasons.tenantrows import TENANT_ROWS
 from dpunetop.kube.errors import ApiError, Unreachable
 from dpunetop.kube.keys import Resource
 from dpunetop.kube.meta import Obj
@@ -110,7 +114,10 @@ REASONS: Mapping[str, Meaning] = {
     **_rows(Gravity.GOOD, "nothing to do", GOOD),
     **_rows(Gravity.PASSING, "wait", PASSING),
     **_rows(Gravity.WAITING, "wait; the message says for what", WAITING),
-    **_rows(Gravity.ACTION, "read the message", ACTION),
+    **_rows(Gravity.ACTION, "read the message", INFRA_ROWS),
+    **_rows(Gravity.ACTION, "read the message", TENANT_ROWS),
+    **_rows(Gravity.ACTION, "read the message", PAIR_ROWS),
+    **_rows(Gravity.ACTION, "read the message", OVNKUBE_ROWS),
 }
 """All reasons of the operator. Those of an API server, such as Forbidden, are not in it."""
 
