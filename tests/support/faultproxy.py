@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.controlplanerun import kubeconfig
-from dpunetop.sandbox.pki import Authority, certify, server_context
+from dpunetop.sandbox.pki import RECENTLY, Authority, certify, server_context
 from dpunetop.sandbox.processes import reserve_port
 from support.faults import Fault, Phase, Then, WriteCounter
 from support.httpwire import (
@@ -37,6 +37,7 @@ from support.httpwire import (
     read_request,
     response_body,
     status_of,
+    with_date,
 )
 from support.trace import (
     Asked,
@@ -88,6 +89,7 @@ class FaultProxy:
         self.name = name
         self.counter = counter or WriteCounter()
         self.trace = Trace(trace_file)
+        self.clock_ahead = timedelta()
         self._authority = Authority(f"{name}-proxy")
         self.ca_pem = self._authority.pem
         self._port = reserve_port()
@@ -134,9 +136,14 @@ class FaultProxy:
         """A kubeconfig for a bearer token that leads through this proxy."""
         return kubeconfig(self.name, self.url, self.ca_pem, {"token": token}, namespace)
 
-    def certify(self, lifetime: timedelta) -> None:
-        """Show a certificate that ends so long from now to those who connect from now on."""
-        certify(self._trust, self._authority.serving(*_NAMES, lifetime))
+    def certify(self, lifetime: timedelta, begins_in: timedelta = RECENTLY) -> None:
+        """Show a certificate that ends so long from now, and begins so long from now, to those who connect from now
+        on."""
+        certify(self._trust, self._authority.serving(*_NAMES, lifetime, begins_in))
+
+    def set_clock(self, ahead: timedelta) -> None:
+        """Have the server say, in the header Date of its answers, that its clock is ahead by that much."""
+        self.clock_ahead = ahead
 
     def black_hole(self) -> None:
         """From now on nothing passes, in neither direction, and nobody is told: sockets stay open, new ones are taken
@@ -194,6 +201,7 @@ class _Core:
         self.trace = proxy.trace
         self.counter = proxy.counter
         self.name = proxy.name
+        self.clock_ahead: Callable[[], timedelta] = lambda: proxy.clock_ahead
         self.versions = Versions()
         self.failures: list[BaseException] = []  # read by others after the thread has ended
         self._port = port
@@ -470,7 +478,7 @@ class _Connection:
                 raise _Lost
             outcome.status = status_of(head)
             if outcome.status >= 200:
-                return head
+                return with_date(head, self._core.clock_ahead())
             await self._send(head.raw)
 
     # --- writes -----------------------------------------------------------------------------------------------------

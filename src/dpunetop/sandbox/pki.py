@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = timedelta(days=365)
-_CLOCK_SKEW = timedelta(hours=1)
+RECENTLY = -timedelta(hours=1)
+"""When certificates begin, from now: before the clock of anybody who is behind."""
 
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
@@ -68,12 +69,18 @@ class Authority:
         """The CA certificate, PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def serving(self, names: Sequence[str], addresses: Sequence[str], lifetime: timedelta = _LIFETIME) -> KeyPair:
-        """A server's certificate for DNS names and IP addresses, which ends so long from now."""
+    def serving(
+        self,
+        names: Sequence[str],
+        addresses: Sequence[str],
+        lifetime: timedelta = _LIFETIME,
+        begins_in: timedelta = RECENTLY,
+    ) -> KeyPair:
+        """A server's certificate for DNS names and IP addresses, which ends, and begins, so long from now."""
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives, lifetime)
+        return self._issue(subject, ExtendedKeyUsageOID.SERVER_AUTH, alternatives, lifetime, begins_in)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> KeyPair:
         """A client certificate by which a kube-apiserver authenticates `user`, a member of `groups`.
@@ -90,10 +97,11 @@ class Authority:
         use: x509.ObjectIdentifier,
         names: list[x509.GeneralName],
         lifetime: timedelta = _LIFETIME,
+        begins_in: timedelta = RECENTLY,
     ) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(subject, self._name, key.public_key(), x509.random_serial_number(), lifetime)
+            _builder(subject, self._name, key.public_key(), x509.random_serial_number(), lifetime, begins_in)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
@@ -126,6 +134,7 @@ def _builder(
     key: ec.EllipticCurvePublicKey,
     serial: int,
     lifetime: timedelta = _LIFETIME,
+    begins_in: timedelta = RECENTLY,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -134,7 +143,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(serial)
-        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_before(now + begins_in)
         .not_valid_after(now + lifetime)
     )
 

@@ -17,13 +17,14 @@ from dpunetop.app.commands.doctor import doctor
 from dpunetop.domain import names
 from dpunetop.domain.doctor.table import CHECKS
 from dpunetop.kube.errors import ApiError
-from dpunetop.kube.keys import CLUSTERROLES, DEPLOYMENTS, NODES, ROLES, SECRETS, Resource
+from dpunetop.kube.keys import CLUSTERROLES, DEPLOYMENTS, NODES, ROLES, SECRETS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import new_object
 from dpunetop.kube.requests import get
 from dpunetop.sandbox.admin import Obj
 from dpunetop.sandbox.controlplane import ControlPlane
 from dpunetop.sandbox.crds import NODE_MAINTENANCE
 from support.clinic import CONFIG_PATH, DPU, HOME, HOST, OPERATOR, OVERRIDES_PATH, OVN, SECRET, Clinic, overrides
+from support.faultproxy import FaultProxy
 from support.trial import eventually
 
 Plant = Callable[[Clinic], AbstractContextManager[None]]
@@ -361,6 +362,95 @@ def test_a_fault_is_named_with_its_object_its_cause_and_what_to_do(
         code, text = look(capsys, *(clinic.as_operator() if fault.as_operator else clinic.arguments))
     assert code == fault.exit
     assert [words for words in fault.says if words not in text] == [], text
+
+
+@pytest.fixture
+def way(clinic: Clinic) -> Iterator[FaultProxy]:
+    """A way to the tenant on which a test tells what its API server says of itself."""
+    with FaultProxy.before(clinic.tenant) as proxy:
+        yield proxy
+
+
+def clock_ahead(way: FaultProxy) -> None:
+    way.set_clock(timedelta(minutes=5))
+
+
+def clock_behind(way: FaultProxy) -> None:
+    way.set_clock(timedelta(minutes=-5))
+
+
+def certificate_ends_soon(way: FaultProxy) -> None:
+    way.certify(timedelta(days=3), begins_in=timedelta(days=-400))
+
+
+def certificate_ended(way: FaultProxy) -> None:
+    way.certify(timedelta(seconds=-60))
+
+
+def certificate_begins_later(way: FaultProxy) -> None:
+    way.certify(timedelta(days=365), begins_in=timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("plant", "code", "says"),
+    [
+        (
+            clock_ahead,
+            0,
+            ("its clock is 30", " s ahead of that of infra's", "-> have the machines of both clusters take their time"),
+        ),
+        (
+            clock_behind,
+            0,
+            ("its clock is ", " s behind that of infra's", "-> have the machines of both clusters take their time"),
+        ),
+        (certificate_ends_soon, 0, ("the certificate of the tenant's API server ends at", "-> ")),
+        (certificate_ended, 3, ("its certificate has expired; its administrator has to renew it",)),
+        (certificate_begins_later, 3, ("its certificate is not valid yet; compare the clocks of both sides",)),
+    ],
+)
+def test_what_is_wrong_with_the_tenants_api_server_itself_is_named(
+    plant: Callable[[FaultProxy], None],
+    code: int,
+    says: tuple[str, ...],
+    clinic: Clinic,
+    way: FaultProxy,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plant(way)
+    token = clinic.operators_kubeconfig()["users"][0]["user"]["token"]
+    path = clinic.tenant.write_kubeconfig(way.kubeconfig(token), "way")
+    found, text = look(capsys, clinic.arguments[0], f"--tenant-kubeconfig={path}", "--check=tenant-server")
+    assert found == code, text
+    assert [words for words in says if words not in text] == [], text
+
+
+def test_ends_are_compared_with_the_clock_of_infra_and_a_machine_of_another_time_is_told(
+    clinic: Clinic, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FaultProxy.before(clinic.infra) as way:
+        path = clinic.infra.write_kubeconfig(way.kubeconfig(administrator_of(clinic.infra)), "way")
+        looked_at = [f"--kubeconfig={path}", "--check=pod-credential"]
+        before = doctor(looked_at), capsys.readouterr()
+        way.set_clock(timedelta(days=7))
+        after = doctor(looked_at), capsys.readouterr()
+    assert (before[0], before[1].err) == (0, "")
+    assert after[0] == 1
+    assert f"Secret {HOME}/dpunetop-tenant-credential, of the DPU pods: its token ended on" in after[1].out
+    assert " s behind that of infra's API server; times are told by the latter" in after[1].err
+
+
+def administrator_of(plane: ControlPlane) -> str:
+    """A token of somebody who may do anything."""
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "administrator"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "namespace": "default", "name": "administrator"}],
+    }
+    plane.apply([new_object(SERVICEACCOUNTS, "default", "administrator"), binding])
+    return plane.service_account_token("default", "administrator")
 
 
 def test_without_read_permission_every_check_is_reported_as_not_looked_at(

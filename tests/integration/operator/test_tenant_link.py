@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 
 from dpunetop.domain import names
+from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, SECRETS, SERVICEACCOUNTS
 from dpunetop.sandbox import seed
 from dpunetop.sandbox.operatorprocess import OperatorProcess
 from dpunetop.sandbox.pki import Authority
 from dpunetop.sandbox.world import World
+from support.agedtoken import aged
 from support.faultproxy import FaultProxy
 from support.trial import ACCOUNT, Trial, decoded, encoded, eventually
 
 pytestmark = pytest.mark.timeout(600)
+
+API_SERVERS_LEEWAY = timedelta(minutes=1)
+"""By how much an API server forgives a token that is not valid yet: DefaultLeeway of go-jose's package jwt."""
 
 
 @pytest.fixture
@@ -64,6 +69,11 @@ def wait_for_copy(trial: Trial, text: str) -> None:
     """Wait until infra's `ovn-ca` has that content."""
     copy = trial.path(CONFIGMAPS, names.OVN_CA)
     trial.infra.wait_for(copy, lambda obj: (obj.get("data") or {}).get("ca-bundle.crt") == text)
+
+
+def waits_for(trial: Trial) -> str:
+    """What the DpuNode of the first DPU says that it lacks to be protected."""
+    return str((condition_of(trial.get(names.DPUNODES, trial.nodes[0]), "Protected") or {}).get("message", ""))
 
 
 def changed(trial: Trial, before: dict[str, tuple[str, str]]) -> Iterator[str]:
@@ -155,6 +165,7 @@ def test_a_tenant_that_is_down_at_the_start_is_found_when_it_comes(
     trial.wait("TenantObjsSynced", "Unknown", "TenantNotRead")
     trial.wait("OvnKubeReady", "False", "TenantNotRead")
     trial.wait("Ready", "False")
+    eventually(lambda: waits_for(trial), lambda words: words.startswith("TenantReachable: "))
     way.restore()
     trial.wait("TenantReachable", "True")
     trial.wait("Ready", "True")
@@ -259,6 +270,25 @@ def test_a_malformed_token_is_reported(trial: Trial) -> None:
     trial.wait("Ready", "True")
 
 
+def test_a_token_of_another_time_is_named_and_taken_once_it_is_valid(trial: Trial, world: World) -> None:
+    key = (world.tenant.folder / "sa.key").read_bytes()
+
+    def of(ago: timedelta) -> dict[str, Any]:
+        return trial.kubeconfig(token=aged(trial.token(7200), key, ago))
+
+    trial.store_kubeconfig(of(timedelta(hours=3)))
+    trial.store_overrides()
+    trial.create_config()
+    assert "its token ended on " in trial.wait("CredentialsValid", "False", "Expired")["message"]
+    eventually(lambda: waits_for(trial), lambda words: words.startswith("CredentialsValid: "))
+    trial.store_kubeconfig(of(-API_SERVERS_LEEWAY - timedelta(seconds=15)))
+    said = trial.wait("CredentialsValid", "False", "Unauthorized")["message"]
+    assert "its token is valid only from" in said
+    assert "compare the clocks of both sides" in said
+    trial.wait("CredentialsValid", "True")
+    trial.wait("Ready", "True")
+
+
 # --- its certificate ends ---------------------------------------------------------------------------------------------
 
 
@@ -273,4 +303,14 @@ def test_the_end_of_its_certificate_is_told_before_it_comes_and_once_it_has_come
     assert list(changed(trial, before)) == []
     way.certify(timedelta(days=365))
     trial.wait("TenantReachable", "True", "Reachable")
+    trial.wait("Ready", "True")
+
+
+def test_a_certificate_that_is_not_valid_yet_is_told_and_taken_once_it_is(way: FaultProxy, trial: Trial) -> None:
+    way.certify(timedelta(days=365), begins_in=timedelta(seconds=15))
+    through(way, trial)
+    trial.store_overrides()
+    trial.create_config()
+    said = trial.wait("TenantReachable", "False", "TLS")["message"]
+    assert "its certificate is not valid yet; compare the clocks of both sides" in said
     trial.wait("Ready", "True")

@@ -19,7 +19,7 @@ from dpunetop.domain.names import (
     TENANT_CREDENTIAL,
 )
 from dpunetop.domain.reasons import DPU_CREDENTIAL_VALID
-from dpunetop.domain.tenant.credentialend import end_of, end_of_own, why_refused
+from dpunetop.domain.tenant.credentialend import End, end_of, end_of_own, why_refused
 from dpunetop.kube.conditions import Condition
 
 SLACK = timedelta(hours=72)
@@ -52,16 +52,21 @@ def given(view: CredentialView, reason: str, message: str) -> Condition:
         return _rejected(view, words, secret)
     if end is None:
         return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which does not say until when it is good")
-    if view.now >= end.at and (end.of or view.trial is not TokenTrial.ACCEPTED or isinstance(view.held, Minted)):
-        return false("Expired", f"{words}, which ended at {end.text}; put a new one into {secret}")
     if view.now >= end.at:
-        said = f"{words}, which ended at {end.text} by the operator's clock, and the tenant still accepts it"
-        advice = f"put a new one into {secret}, and compare the clocks of both sides"
-        return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, f"{said}; {advice}")
+        return _overdue(view, end, words, secret)
     if view.now >= end.warn_from:
         said = f"{words}, which ends soon, at {end.text}; put a new one into {secret} before"
         return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, said)
     return Condition(DPU_CREDENTIAL_VALID, "True", reason, f"{words}, which is good until {end.text}")
+
+
+def _overdue(view: CredentialView, end: End, words: str, secret: str) -> Condition:
+    """By the operator's clock it has ended. A tenant that still accepts it knows better."""
+    if end.of or view.trial is not TokenTrial.ACCEPTED or isinstance(view.held, Minted):
+        return false("Expired", f"{words}, which ended at {end.text}; put a new one into {secret}")
+    said = f"{words}, which ended at {end.text} by the operator's clock, and the tenant still accepts it"
+    advice = f"put a new one into {secret}, and compare the clocks of both sides"
+    return Condition(DPU_CREDENTIAL_VALID, "True", CREDENTIAL_EXPIRES_SOON, f"{said}; {advice}")
 
 
 def _rejected(view: CredentialView, words: str, secret: str) -> Condition:
