@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -204,3 +204,17 @@ def test_a_leader_that_resumes_after_its_lease_expired_exits_without_a_write(
     assert duo.holder() == new
     assert trial.dpu_status() == before
     repaired(trial)
+
+
+def test_a_leader_whose_way_to_infra_ends_with_a_certificate_leaves_the_work_to_the_other(
+    duo: Duo, trial: Trial
+) -> None:
+    trial.ready()
+    duo.proxy.certify(timedelta(seconds=12))
+    duo.proxy.refuse()  # so that it connects anew, and sees that certificate
+    duo.proxy.restore()
+    new = duo.wait_taken_over()
+    assert duo.leader.wait(60) == LOST
+    assert "its certificate has expired; its administrator has to renew it" in duo.leader.log_text()
+    repaired(trial)
+    assert_never_two_writers(duo, new)
