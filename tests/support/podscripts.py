@@ -16,7 +16,11 @@ BASH = "/bin/bash"
 OPTIONS = Path(__file__).parents[1] / "data" / "ovnkube-options"
 RELEASES = sorted(path.stem for path in OPTIONS.glob("*.txt"))
 """Whose options have been recorded."""
-_OVNKUBE = Path(__file__).with_name("strictovnkube.py")
+_OVNKUBE = f"""import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from strictovnkube import main
+sys.exit(main(*sys.argv[1:]))"""
+"""Imported, not run as a script, so that Python compiles it once."""
 
 
 def known_options(release: str) -> frozenset[str]:
@@ -26,7 +30,7 @@ def known_options(release: str) -> frozenset[str]:
 
 RECORDER = """#!/bin/bash
 { printf '%s' "${0##*/}"; for a; do printf '\\t%s' "$a"; done; printf '\\n'; } >>"$RECORD"
-env | sort >"$RECORD.env.${0##*/}"
+env >"$RECORD.env.${0##*/}"
 """
 # Keeps what it is told to set, and tells what is asked for, quoted as the real one does.
 OVS_VSCTL = """#!/bin/bash
@@ -98,7 +102,7 @@ class ScriptedPod:
         options.write_text("".join(f"{line}\n" for line in lines if line.split()[0] not in lacks))
         if "--ovnkube-node-mgmt-port-dp-resource-name" not in known_options(release):
             self.open_vswitch(dpunetop_mgmt_port_netdev="pf0vf0")
-        words = (sys.executable, "-IS", str(_OVNKUBE), str(options), str(self.root / "files"))
+        words = (sys.executable, "-IS", "-c", _OVNKUBE, str(options), str(self.root / "files"))
         self.program("ovnkube", f'#!/bin/bash\nexec {shlex.join(words)} "$@"\n')
 
     def open_vswitch(self, **values: str) -> None:

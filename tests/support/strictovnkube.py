@@ -1,8 +1,8 @@
 """An `ovnkube` of a chosen release for tests of shell text: takes what that release takes, and refuses what it refuses.
 
-Run as a program: `strictovnkube.py OPTIONS ROOT ARGUMENT…`, where OPTIONS is a recorded list of `data/ovnkube-options`
-and ROOT the folder that it takes for `/`. What would run for ever ends with 0; what it was called with is appended to
-the file `$RECORD`. It is never kinder than the real one: where releases differ, each gets the stricter rule.
+Run as a program by `main`, which takes OPTIONS ROOT ARGUMENT…: a recorded list of `data/ovnkube-options`, and the
+folder that it takes for `/`. What would run for ever ends with 0; what it was called with is appended to the file
+`$RECORD`. It is never kinder than the real one: where releases differ, each gets the stricter rule.
 
 Source: each rule names the file of github.com/ovn-kubernetes/ovn-kubernetes, below `go-controller`, that it comes from,
 at 8871cd9cec9c45d6da1baf9e3b06eb575f49039c, or at v1.3.0 for what is gone there.
@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # it is started a thousand times in a run of the tests, and these are what takes time
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # it is started a thousand times in a run of the tests, and imports are what takes time
     from collections.abc import Callable, Iterable, Mapping
 
 HEALTH_PORT = "egressip-node-healthcheck-port"
@@ -310,7 +310,3 @@ def main(options: str, root: str, *arguments: str) -> int:
         return end.code
     record(os.environ["RECORD"], arguments, os.environ)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
