@@ -8,8 +8,11 @@ from dpunetop.kube.validity import Validity
 
 _WARN_BEFORE = timedelta(days=7)
 _SHARE_OF_LIFE = 10
-"""What renews a certificate by itself does so before the last tenth of its life: the kubelet after 70 to 90 %,
-cert-manager after two thirds, OpenShift after half."""
+"""What renews a certificate by itself does so before the last tenth of its life: the kubelet after 70 to 90 %, and
+OpenShift after 80 % at the latest.
+
+Source: jitteryDuration in k8s.io/client-go, util/certificate/certificate_manager.go, at v0.37.2; openshift/library-go,
+pkg/operator/certrotation/target.go."""
 _LOOK_AGAIN = timedelta(minutes=10)
 
 
