@@ -13,7 +13,7 @@ from typing import Any
 from bench.benchworld import BenchWorld
 from bench.figures import quantile, rate
 from bench.machine import Cost, cost, pinned
-from bench.rawlimit import Limit, Target, measure
+from bench.rawlimit import Limit, Target, measure, watching
 from bench.report import Bar, Better, Report
 from bench.writes import Asked, Write
 from dpunetop.domain.dpunode.status import Phase
@@ -21,7 +21,7 @@ from dpunetop.domain.names import DPUCLUSTERCONFIGS, DPUNODES
 
 CONNECTIONS = (1, 4, 16)
 QUIET_SECONDS = 3.0
-_NEEDED = 0.5
+_NEEDED = 0.85
 _NEEDED_FROM = 1000
 _FIRST_SECONDS = 0.7
 _FIRST_UNTIL = 100
@@ -90,13 +90,13 @@ def is_told(writes: Iterable[Write], dpus: int, phase: Phase | None, configs: in
     return sum(phase in (None, each) for each in phases.values()) >= dpus and len(told) >= configs
 
 
-def raw_limits(seeded: BenchWorld, writes: tuple[Write, ...]) -> list[Limit]:
-    """What the server takes of the same writes from a client that does nothing else."""
+def raw_limits(seeded: BenchWorld, writes: tuple[Write, ...], watched: Iterable[str]) -> list[Limit]:
+    """What the server takes of the same writes from a client that holds the same watches, and does nothing else."""
     target = Target(seeded.infra.url, seeded.infra.ca_pem, seeded.token)
     limits = []
     for connections in CONNECTIONS:
         seeded.take_away(writes)
-        with pinned(seeded.cores.operator):
+        with pinned(seeded.cores.operator), watching(target, watched):
             limits.append(measure(target, writes, connections))
     seeded.take_away(writes)
     return limits
@@ -117,7 +117,7 @@ def run(seeded: BenchWorld, report: Report, part: str, repeat: int, within: floa
     starts, best = [], []
     for _ in range(repeat):
         start = cold_start(seeded, within, program)
-        limits = raw_limits(seeded, repeatable(start.asked.writes))
+        limits = raw_limits(seeded, repeatable(start.asked.writes), start.asked.watched)
         starts.append(start)
         best.append(max(limit.rate for limit in limits))
         report.details.setdefault(part, []).append(_detail(start, limits))

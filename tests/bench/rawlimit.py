@@ -1,18 +1,22 @@
 """The raw limit: the same server-side applies, byte for byte, from a client that does nothing but send them.
 
-What a plan decides, compares and waits for is left out; so is whatever a client library does. A write that named the
-version of what was read before names the version of the answer before.
+It holds the same watches meanwhile, and decodes what they bring. What a plan decides, compares and waits for is left
+out; so is whatever a client library does. A write that named the version of what was read before names the version of
+the answer before.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +25,7 @@ from bench.writes import Write
 
 _APPLY = "application/apply-patch+yaml"
 _SECONDS = 60.0
+_QUIET_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Target:
     def __init__(self, url: str, ca_pem: bytes, token: str) -> None:
         self._address = urlsplit(url)
         self._trust = ssl.create_default_context(cadata=ca_pem.decode())
-        self._headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": _APPLY}
+        self.headers = {"Authorization": f"Bearer {token}", "Accept": "application/json", "Content-Type": _APPLY}
 
     def connect(self) -> http.client.HTTPSConnection:
         """A connection that stays open."""
@@ -56,7 +61,7 @@ class Target:
 
     def send(self, connection: http.client.HTTPSConnection, method: str, target: str, body: bytes) -> tuple[int, bytes]:
         """Ask and wait for the answer."""
-        connection.request(method, target, body, self._headers)
+        connection.request(method, target, body, self.headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
 
@@ -86,6 +91,52 @@ def measure(target: Target, writes: Sequence[Write], connections: int) -> Limit:
 def object_of(path: str) -> str:
     """The path of an object, of whichever of its subresources a path is: they have one version."""
     return path.removesuffix("/status")
+
+
+class _Watch:
+    """One watch that is read until it is closed. Threads: `run` by one, the rest by another."""
+
+    def __init__(self, target: Target, collection: str) -> None:
+        self._connection = target.connect()
+        self._connection.request("GET", collection, None, target.headers)
+        self._thread = threading.Thread(target=self.run, name=f"watch {collection}")
+        self.lines = 0
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):  # it is being closed
+            for line in self._connection.getresponse():
+                json.loads(line)
+                self.lines += 1
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+
+@contextmanager
+def watching(target: Target, collections: Iterable[str]) -> Iterator[None]:
+    """Hold watches of these; what exists at first is read before the block begins."""
+    watches = [_Watch(target, each) for each in collections]
+    for watch in watches:
+        watch.start()
+    try:
+        _await_quiet(watches)
+        yield
+    finally:
+        for watch in watches:
+            watch.close()
+
+
+def _await_quiet(watches: Sequence[_Watch]) -> None:
+    before = -1
+    while (now := sum(watch.lines for watch in watches)) != before:
+        before = now
+        time.sleep(_QUIET_SECONDS)
 
 
 class _Lane:

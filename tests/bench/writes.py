@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import yaml
 
@@ -19,6 +19,7 @@ from support.trace import target_of
 
 _READS = ("get", "list", "watch")
 _UNCOUNTED = ("leases", "events", "tokenreviews", "subjectaccessreviews", "selfsubjectaccessreviews")
+_OF_A_COLLECTION = ("watch", "fieldSelector", "labelSelector")
 _POLL_SECONDS = 0.25
 
 
@@ -64,6 +65,8 @@ class Asked:
     """By verb; Leases and Events left out."""
     refused: Counter[str]
     """By verb and code."""
+    watched: frozenset[str] = frozenset()
+    """The collections of which a watch was begun, as path and query without what differs from one watch to the next."""
 
 
 class Log:
@@ -99,7 +102,7 @@ class Log:
 
 def asked(lines: Iterable[bytes]) -> Asked:
     """Read lines of an audit log."""
-    writes, requests, refused = [], Counter[str](), Counter[str]()
+    writes, requests, refused, watched = [], Counter[str](), Counter[str](), set[str]()
     for line in lines:
         event = json.loads(line)
         plural = _plural(event)
@@ -107,11 +110,19 @@ def asked(lines: Iterable[bytes]) -> Asked:
             continue
         verb, code = event["verb"], int((event.get("responseStatus") or {}).get("code", 0))
         requests[verb] += 1
+        if verb == "watch":
+            watched.add(_collection(event["requestURI"]))
         if code >= 400:
             refused[f"{verb} {code}"] += 1
         elif verb not in _READS:
             writes.append(_write(event, plural, code))
-    return Asked(tuple(writes), requests, refused)
+    return Asked(tuple(writes), requests, refused, frozenset(watched))
+
+
+def _collection(uri: str) -> str:
+    parts = urlsplit(uri)
+    query = [(key, value) for key, value in parse_qsl(parts.query) if key in _OF_A_COLLECTION]
+    return f"{parts.path}?{urlencode(sorted(query))}"
 
 
 def _write(event: dict[str, Any], plural: str, code: int) -> Write:

@@ -54,7 +54,7 @@ PAIR_ROWS: Rows = {
     ),
     "GivingBackOverdue": (
         "the end of the maintenance takes longer than its limit",
-        "look at the node maintenance operator, and at who keeps the host cordoned",
+        "see that the node maintenance operator of the tenant runs, and who keeps the host cordoned",
     ),
     "Held": ("what holds the drain", "do what the message says"),
     "HeldByAnnotation": (

@@ -340,6 +340,7 @@ WAYS: tuple[Way, ...] = (
     Way(Reason.HOST_IN_OWN_DRAIN, of_a_host_in_its_own_drain, after_forcing(lambda w: host_drains(w, "uncordon"))),
     Way(Reason.NO_FREE_SLOT, showing(not_now=SLOT), then_uncordon(shown())),
     Way(Reason.MAINTENANCE_TERMINATING, on_its_way_out, then_uncordon(lambda w: w.nmo())),
+    Way(Reason.MAINTENANCE_TERMINATING, on_its_way_out, then_uncordon(lambda w: w.maintenance_vanishes())),
     Way(Reason.MAINTENANCE_FAILED, failed_twice, then_uncordon(lambda w: w.tick(300))),
     Way(Reason.MAINTENANCE_REFUSED, refused, then_uncordon(lambda w: w.tick(300))),
     Way(Reason.NODE_MAINTENANCE_NOT_SERVED, without_operator, then_uncordon(drainfaults.is_installed)),

@@ -199,6 +199,8 @@ class Maintenance:
     is_renewed: bool = False
     """Whether its operator is to drain the host once more; until that ends its `Succeeded` is about the drain
     before."""
+    finalizers: tuple[str, ...] = ()
+    """What keeps it once it is deleted."""
 
     def mark_of(self, dpu: str) -> str:
         """The mark for that DPU; empty: there is none."""

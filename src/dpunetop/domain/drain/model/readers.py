@@ -150,6 +150,7 @@ def maintenance(obj: Obj, owner: str) -> Maintenance:
         made_at=as_seconds(at(obj, "metadata", "creationTimestamp")),
         ended_at=as_seconds(at(obj, "metadata", "deletionTimestamp")),
         is_renewed=phase is MaintenancePhase.RUNNING and at(obj, "status", "phase") != "Running",
+        finalizers=_finalizers(obj),
     )
 
 
@@ -192,6 +193,11 @@ def _pending_pods(obj: Obj, names: object) -> tuple[Pod, ...]:
     if found or not isinstance(names, list):
         return found
     return tuple(Pod("", str(name)) for name in names[:MOST_PODS])
+
+
+def _finalizers(obj: Obj) -> tuple[str, ...]:
+    found = at(obj, "metadata", "finalizers")
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def _is_cordoned(obj: Obj) -> bool:

@@ -17,6 +17,7 @@ from dpunetop.domain.drain.model.record import Cycle
 from dpunetop.domain.drain.model.times import as_time
 from dpunetop.domain.drain.protection.decision import ProtectionPhase
 from dpunetop.domain.drain.report.dpustatus import DpuPhase, DpuStatus, OverdueStep
+from dpunetop.domain.drain.rules.waiting import how_to_end
 
 BEGINNING_SECONDS = 300
 """Time that the node maintenance operator may take to begin with a maintenance: it begins at once, or not at all."""
@@ -103,6 +104,8 @@ def _timed(host_state: HostState, dpu: DpuView, dpu_status: DpuStatus, guarding:
 def _drain(host_state: HostState, dpu: DpuView, stage: DpuPhase) -> tuple[LimitedStep | None, int]:
     cycle, own = host_state.cycle(dpu), host_state.own
     span = span_of(stage, cycle, is_ending=own is None or own.terminating)
+    if span is LimitedStep.HOST_DRAIN and own is not None and own.terminating:  # another program deleted it
+        span = LimitedStep.GIVING_BACK
     return span, 0 if span is None or cycle is None else _since(span, dpu, cycle, own)
 
 
@@ -150,8 +153,8 @@ def _cause(host_state: HostState, dpu: DpuView, span: LimitedStep, dpu_status: D
     found = [dpu_status.message] if dpu_status.message else []
     if span is LimitedStep.HOST_DRAIN and host_state.own is not None:
         found += host_state.view.evictions or ()
-    if span is LimitedStep.GIVING_BACK and host_state.own is not None and host_state.own.error:
-        found.append(f"the node maintenance operator says {sentence(host_state.own.error)}")
+    if span is LimitedStep.GIVING_BACK and host_state.own is not None:
+        found += _cause_of_no_end(host_state.own)
     if span in (
         LimitedStep.DPU_DRAIN,
         LimitedStep.DPU_DOWN,
@@ -160,3 +163,9 @@ def _cause(host_state: HostState, dpu: DpuView, span: LimitedStep, dpu_status: D
     ) and isinstance(dpu.node, DpuNode):
         found += [f"the machine-config operator {story}"] if (story := dpu.node.machine.story) else []
     return f": {'; '.join(found)}" if found else ""
+
+
+def _cause_of_no_end(own: Maintenance) -> list[str]:
+    said = [f"the node maintenance operator says {sentence(own.error)}"] if own.error else []
+    kept = how_to_end(own)
+    return [*said, kept] if kept else said

@@ -30,7 +30,7 @@ from dpunetop.domain.drain.model.sidebyside import side_by_side
 from dpunetop.domain.drain.protection.blockers import state_of, write_budget
 from dpunetop.domain.drain.rules.failing import backing_off
 from dpunetop.domain.drain.rules.records import Rewrite, if_closed, is_ours, is_own
-from dpunetop.domain.drain.rules.waiting import in_own_drain
+from dpunetop.domain.drain.rules.waiting import how_to_end, in_own_drain
 from dpunetop.domain.names import DPUCLUSTERCONFIGS, FORCE_DELETE_ANNOTATION
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden, Invalid
 from dpunetop.kube.keys import INFRA
@@ -54,7 +54,8 @@ def wait_for_foreign(host_state: HostState) -> Move | None:
         return None
     host = host_state.view.host_ref.host
     words = f"another writer made the maintenance {host_state.foreign.name} of {host}; the drain waits for its end"
-    return HoldReason(Reason.FOREIGN_MAINTENANCE, words)
+    kept = how_to_end(host_state.foreign)
+    return HoldReason(Reason.FOREIGN_MAINTENANCE, f"{words}; {kept}" if kept else words)
 
 
 def resume(host_state: HostState) -> Move | None:

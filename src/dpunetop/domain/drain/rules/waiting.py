@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dpunetop.base.quoting import sentence
+from dpunetop.base.quoting import named, sentence
 from dpunetop.domain.drain.model.facts import (
     Blind,
     DpuNode,
@@ -16,6 +16,8 @@ from dpunetop.domain.drain.model.facts import (
 )
 from dpunetop.domain.drain.model.hoststate import HostState, Move
 from dpunetop.domain.names import DRAIN_ANNOTATION
+
+_SHOWN = 3
 
 
 def wait_for_tenant(host_state: HostState) -> Move | None:
@@ -48,6 +50,23 @@ def wait_for_end(host_state: HostState) -> Move | None:
     if host_state.own is None or not host_state.own.terminating:
         return None
     return HoldReason(Reason.MAINTENANCE_TERMINATING, f"the maintenance of {host_state.view.host_ref.host} is ending")
+
+
+def how_to_end(own: Maintenance) -> str:
+    """What keeps a NodeMaintenance that is deleted, and how a person ends that; empty: nothing keeps it.
+
+    Source: its operator removes its own finalizer once it has uncordoned the host (`NodeMaintenanceFinalizer` in
+        api/v1beta1/nodemaintenance_types.go of medik8s/node-maintenance-operator 3a54cd1); its webhook, whose
+        failurePolicy is Fail, is asked about each update of a NodeMaintenance (config/webhook/manifests.yaml).
+    """
+    if not own.terminating or not own.finalizers:
+        return ""
+    more = f" and {len(own.finalizers) - _SHOWN} more" if len(own.finalizers) > _SHOWN else ""
+    names = ", ".join(named(each) for each in own.finalizers[:_SHOWN]) + more
+    kept = f"NodeMaintenance {named(own.name)} is deleted and has the finalizer {names}"
+    runs = "see that the node maintenance operator runs, which removes its own"
+    gone = "where it is uninstalled, delete its ValidatingWebhookConfiguration, then remove the finalizer by hand"
+    return f"{kept}: {runs}; {gone}"
 
 
 def wait_for_drain(host_state: HostState) -> Move | None:

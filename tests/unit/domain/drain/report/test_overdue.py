@@ -523,3 +523,35 @@ def test_a_cause_is_told_at_the_step_that_it_keeps(span: LimitedStep) -> None:
 
 def test_every_step_of_a_drain_has_a_row_for_its_cause() -> None:
     assert CAUSES.keys() == set(LimitedStep) - {LimitedStep.PROTECTION}
+
+
+# --- a maintenance that nobody ends -----------------------------------------------------------------------------------
+
+KEPT = replace(nm(terminating=True), ended_at=1500, finalizers=("foregroundDeleteNodeMaintenance",))
+"""It was deleted while the host was to be drained, and its operator does not run."""
+ASKED_HOST = replace(HOST, mark=False, cordoned=True, tainted=True)
+
+
+@pytest.mark.parametrize("drained", [ASKED, OPEN], ids=["before the host was drained", "after it was"])
+def test_a_deleted_maintenance_that_stays_is_told_by_the_limit_of_its_end_with_what_keeps_it(drained: Cycle) -> None:
+    given = view(cordoned(drained), maintenances=(KEPT,), host=ASKED_HOST)
+    limit = max(1500, drained.since) + DEFAULT_SECONDS[LimitedStep.GIVING_BACK]
+    assert look(at(limit, given)).late is None
+    late = look(at(limit + 1, given)).late
+    assert late is not None
+    assert late.reason == "GivingBackOverdue"
+    for words in ("host host-1", KEPT.name, "foregroundDeleteNodeMaintenance", "remove the finalizer by hand"):
+        assert words in late.message
+
+
+def test_of_a_drain_that_is_not_wanted_any_more_the_same_is_told() -> None:
+    late = look(at(99_999, view(free(BACK), maintenances=(KEPT,), host=ASKED_HOST))).late
+    assert late is not None
+    assert "foregroundDeleteNodeMaintenance" in late.message
+
+
+def test_one_of_somebody_else_says_it_at_once() -> None:
+    foreign = replace(KEPT, name="other", uid="m2", ours=False, finalizers=("a.example/b", "\x1b[2J", "c", "d"))
+    found = look(at(1600, view(cordoned(STARTING), maintenances=(foreign,))))
+    assert found.reason == "ForeignMaintenance"
+    assert 'NodeMaintenance other is deleted and has the finalizer "a.example/b", "??2J", c and 1 more' in found.message
