@@ -140,8 +140,9 @@ class _Wiring:
         self._copies = TenantObjects(self._installation, self._executor, self._clock)
         self._door = self._new_door()
         self._controllers = [self._controller(each, rest_after, DEBOUNCE_SECONDS) for each in self._reconcilers()]
-        self._dpu_nodes = self._dpu_node_controller()
-        self._hosts = self._host_controller()
+        dpu_nodes = DpuNodes(self._infra, self._drain_store, self._executor, self._clock)
+        self._dpu_nodes = self._dpu_node_controller(dpu_nodes)
+        self._hosts = self._host_controller(dpu_nodes)
         self._asking = self._inquiry_controller()
         self._source = ConfigSource(self._infra, self._installation.selections(), self._wake, self._wake_judge)
         certificates = Certificates(
@@ -181,7 +182,7 @@ class _Wiring:
             ),
         )
 
-    def _host_controller(self) -> Controller:
+    def _host_controller(self, dpu_nodes: DpuNodes) -> Controller:
         """The host controller; its keys come from the drain store, not from DpuClusterConfigs."""
         sources = HostSources(
             self._clusters,
@@ -200,14 +201,13 @@ class _Wiring:
         controller = self._controller(hosts, no_rest, 0.0)
         pairs = next(each for each in self._controllers if each.name == Pairs.name)
         steps = drain_steps(self._metrics)
-        self._drain_store.connect(controller.queue.add, pairs.debounce, self._dpu_nodes.debounce, steps)
+        self._drain_store.connect(controller.queue.add, pairs.debounce, dpu_nodes.wake, steps)
         return controller
 
-    def _dpu_node_controller(self) -> Controller:
+    def _dpu_node_controller(self, dpu_nodes: DpuNodes) -> Controller:
         """The DpuNode controller; DpuNodes and the drain store enqueue its keys."""
-        dpu_nodes = DpuNodes(self._infra, self._drain_store, self._executor, self._clock)
         controller = self._queue_of(dpu_nodes, no_rest, DPU_NODE_SECONDS)
-        dpu_nodes.connect(controller.debounce, controller.forget)
+        dpu_nodes.connect(controller.debounce, controller.queue.add, controller.forget)
         return controller
 
     def _inquiry_controller(self) -> Controller:

@@ -55,7 +55,8 @@ class DpuNodes:
         self._drain_store = drain_store
         self._executor = executor
         self._clock = clock
-        self._wake: Callable[[Key], None] = lambda _: None
+        self._debounce: Callable[[Key], None] = lambda _: None
+        self._enqueue: Callable[[Key], None] = lambda _: None
         self._forget: Callable[[Key], None] = lambda _: None
         self._guard = threading.Lock()  # guards all below
         self._is_begun = False
@@ -67,9 +68,22 @@ class DpuNodes:
         self._stopped: dict[str, tuple[str, str]] = {}  # by namespace: the UID of whose are not written, and why
         self._log = structlog.get_logger().bind(controller=NAME)
 
-    def connect(self, wake: Callable[[Key], None], forget: Callable[[Key], None]) -> None:
-        """Take the callbacks that enqueue a key, and that forget it; once, before the first reconcile."""
-        self._wake, self._forget = wake, forget
+    def connect(
+        self, debounce: Callable[[Key], None], enqueue: Callable[[Key], None], forget: Callable[[Key], None]
+    ) -> None:
+        """Take the callbacks that enqueue a key, after `DEBOUNCE_SECONDS` and at once, and that forget it; once, before
+        the first reconcile."""
+        self._debounce, self._enqueue, self._forget = debounce, enqueue, forget
+
+    def wake(self, key: Key) -> None:
+        """The status of a DPU has changed: enqueue its DpuNode. One that is not created before its DPU is protected has
+        waited long enough.
+
+        Threads: any.
+        """
+        with self._guard:
+            is_settling = key in self._settling
+        (self._enqueue if is_settling else self._debounce)(key)
 
     def lane(self, key: Key) -> str:
         """The lane is the namespace, in which one DpuClusterConfig is served. No tenant is called, so none slows it."""
@@ -166,7 +180,7 @@ class DpuNodes:
             is_first, self._is_begun = not self._is_begun, True
         if is_first:
             selection = one(CUSTOMRESOURCEDEFINITIONS, "", crd_name(DPUNODES))
-            wake = self._drain_store.wake_dpus
+            wake = self._enqueue_all
             handle = self._infra.share_informer(selection, self._definition_changed, wake, wake)
             with self._guard:
                 self._definition = handle
@@ -182,7 +196,12 @@ class DpuNodes:
         for handle in handles:
             handle.release()
         if is_served and not before:
-            self._drain_store.wake_dpus()
+            self._enqueue_all()
+
+    def _enqueue_all(self) -> None:
+        """Enqueue all that has waited for a cache; no further change is to be waited for."""
+        for key in self._drain_store.dpu_keys():
+            self._enqueue(key)
 
     def _missing(self) -> str:
         """Why DpuNodes are not served; empty: not known yet."""
@@ -199,7 +218,7 @@ class DpuNodes:
             known = self._handles.get(namespace)
         if known is not None:
             return known
-        wake = self._drain_store.wake_dpus
+        wake = self._enqueue_all
         mine = self._infra.share_informer(Selection(DPUNODES, namespace), self._changed, wake, wake)
         with self._guard:
             used = self._handles.setdefault(namespace, mine)
@@ -210,7 +229,7 @@ class DpuNodes:
     def _changed(self, change: Change) -> None:
         obj = change.new if change.new is not None else change.old
         assert obj is not None
-        self._wake(Key(INFRA, namespace_of(obj), name_of(obj)))
+        self._debounce(Key(INFRA, namespace_of(obj), name_of(obj)))
 
     def _release(self, namespace: str) -> None:
         with self._guard:

@@ -80,7 +80,7 @@ class OnePair:
         infra = cast(Any, SimpleNamespace(share_informer=self._share_informer))
         self.dpu_nodes = DpuNodes(infra, world.drain_store, world.executor, world.clock)
         self.forgotten = set[Key]()
-        self.dpu_nodes.connect(self.woken.add, self.forgotten.add)
+        self.dpu_nodes.connect(self.woken.add, self.woken.add, self.forgotten.add)
         world.drain_store.connect(world.woken.add, world.woken.add, self.woken.add)
 
     def _share_informer(self, selection: Selection, handler: Any, on_synced: Any, on_trouble: Any) -> FakeHandle:
@@ -405,3 +405,33 @@ def test_beats_of_many_cards_write_nothing_and_wake_nobody(cards: int) -> None:
     assert len(look()) >= 2 * cards
     for _ in range(3):
         assert (look(), one_pair.woken) == ([], set())
+
+
+# --- a start waits for nothing that has come --------------------------------------------------------------------------
+
+
+def queues_of(one_pair: OnePair) -> tuple[set[Key], set[Key]]:
+    """The keys that are enqueued after a pause, and at once."""
+    later, at_once = set[Key](), set[Key]()
+    one_pair.dpu_nodes.connect(later.add, at_once.add, lambda _: None)
+    return later, at_once
+
+
+def test_what_waits_for_a_cache_is_enqueued_without_a_pause_when_it_has_synced() -> None:
+    one_pair = OnePair()
+    one_pair.world.settle()
+    later, at_once = queues_of(one_pair)
+    one_pair.dpu_nodes.reconcile(KEY, Stop())
+    assert (later, at_once) == (set(), {KEY})
+
+
+def test_one_that_waited_for_its_protection_is_enqueued_without_a_pause_and_any_other_with_one() -> None:
+    one_pair = OnePair()
+    settling = one_pair.settling()
+    one_pair.world.drain_store.show(one_pair.home(), (settling,), 0)
+    one_pair.reconciled()
+    later, at_once = queues_of(one_pair)
+    other = replace(KEY, name="dpu-2")
+    one_pair.dpu_nodes.wake(KEY)
+    one_pair.dpu_nodes.wake(other)
+    assert (later, at_once) == ({other}, {KEY})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from dpunetop.controllers.drain.gather_host import Newest, serves_maintenances
 from dpunetop.controllers.drain.infrahealth import InfraHealth
@@ -23,11 +24,11 @@ from dpunetop.domain.drain.protection.blockers import BlockerSettings
 from dpunetop.domain.drain.rosters import FleetView, NamespaceView, TenantFleet
 from dpunetop.domain.ovnkube.image import NoImage, blocker_image, running_image
 from dpunetop.domain.ovnkube.release import release_of_image
-from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, INFRA, NODES, PODS, Resource
+from dpunetop.kube.keys import CONFIGMAPS, DAEMONSETS, DEPLOYMENTS, INFRA, NODES, PODS, SERVICEACCOUNTS, Resource
 from dpunetop.kube.meta import Obj, labels_of
 from dpunetop.kube.requests import Selection
 from dpunetop.kube.selectors import by_labels
-from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader
+from dpunetop.runtime.reading import NotEngaged, NotSynced, Reader, begin
 
 _SCC = Resource("security.openshift.io", "v1", "securitycontextconstraints", "SecurityContextConstraints", False)
 _RightsOf = Callable[[DpuClusterConfig], Rights]
@@ -54,6 +55,28 @@ class PairsGatherer:
         self._ovnkube_image = installation.ovnkube_image
 
     # Each method raises NotSynced and NotEngaged about infra; a tenant that cannot be read is shown as not seen.
+
+    def begin(self, reader: Reader, config: DpuClusterConfig) -> None:
+        """Begin all that a first roster is made of, so that its caches sync at the same time."""
+        if self._drain_store.roster(config.tenant_cluster) is not None:
+            return
+        own, home = self._namespace, config.namespace
+        begin(
+            lambda: reader.list(INFRA, Selection(NODES)),
+            lambda: reader.list(INFRA, Selection(DEPLOYMENTS, own)),
+            lambda: reader.list(INFRA, Selection(names.PODDISRUPTIONBUDGETS, own)),
+            lambda: reader.one(INFRA, SERVICEACCOUNTS, own, names.DRAIN_BLOCKER),
+            lambda: reader.serves(INFRA, _SCC),
+            lambda: reader.serves(INFRA, names.MACHINECONFIGPOOLS),
+            lambda: reader.one(INFRA, DAEMONSETS, home, names.OVNKUBE_NODE),
+            *(
+                partial(reader.one, INFRA, CONFIGMAPS, home, each)
+                for each in (names.OVNKUBE_NODE_ENTRIES, names.ENV_OVERRIDES)
+            ),
+            lambda: self._image(reader),
+            lambda: self.pods(reader, config),
+            lambda: _tenant(reader, config, ""),
+        )
 
     def fleet(
         self,

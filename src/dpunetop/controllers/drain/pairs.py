@@ -106,6 +106,8 @@ class Pairs(ConfigReconciler[PairsView]):
     def gather(self, reader: Reader, config: DpuClusterConfig) -> PairsView:
         """See `ConfigReconciler.gather`."""
         siblings, access = self.siblings(reader, config), self.access(reader, config)
+        if access is Access.GIVEN:
+            self._gatherer.begin(reader, config)
         fleet = self._gatherer.fleet(reader, config, access, siblings, lambda each: self.rights(reader, each))
         roster = None if isinstance(fleet, NoImage) else build_roster(fleet)
         account = reader.one(INFRA, SERVICEACCOUNTS, self._namespace, names.DRAIN_BLOCKER)

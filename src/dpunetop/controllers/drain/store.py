@@ -110,12 +110,11 @@ class DrainStore:
             else HostScope(roster, slot, report.outage, report.abandoned_since)
         )
 
-    def wake_dpus(self) -> None:
-        """Enqueue every DPU."""
+    def dpu_keys(self) -> list[Key]:
+        """The key of every DPU."""
         with self._guard:
             found = [(roster, self._homes[cluster]) for cluster, roster in self._rosters.items()]
-        for roster, homes in found:
-            self._wake_dpus(roster, homes)
+        return [_dpu_key(roster, dpu) for roster, homes in found for dpu in homes]
 
     def wake_all(self) -> None:
         """Enqueue every host."""
@@ -191,7 +190,7 @@ class DrainStore:
 
     def _wake_dpus(self, roster: Roster, dpus: Iterable[str]) -> None:
         for dpu in dpus:
-            self._wake_dpu(Key(INFRA, roster.config.namespace, dpu))
+            self._wake_dpu(_dpu_key(roster, dpu))
 
     def statuses(self, roster: Roster) -> list[DpuNodeStatus] | None:
         """All DPUs of a roster; None: not all of them were looked at yet."""
@@ -213,6 +212,10 @@ class DrainStore:
 def key_of(cluster: str, place: Place) -> Key:
     """The key of the worker of a host, or of a DPU that has none."""
     return Key(cluster, *place)
+
+
+def _dpu_key(roster: Roster, dpu: str) -> Key:
+    return Key(INFRA, roster.config.namespace, dpu)
 
 
 def subject(key: Key) -> dict[str, str]:

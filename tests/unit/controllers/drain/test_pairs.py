@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,8 @@ from dpunetop.domain.pairing.entries import render_idle_pods
 from dpunetop.kube.conditions import condition_of
 from dpunetop.kube.errors import ApiError, Conflict, Forbidden
 from dpunetop.kube.keys import CONFIGMAPS, DEPLOYMENTS, INFRA, NAMESPACES, NODES, PODS, SERVICEACCOUNTS, Resource
-from dpunetop.runtime.reading import Reader
+from dpunetop.kube.requests import Selection
+from dpunetop.runtime.reading import NotSynced, Reader
 from support.objects import DPU_LABELS, NAMESPACE, config, node
 from support.scripteddrain import DPU, HOST, KEY, OPERATOR, PLACE, TENANT, TENANT_UID, World, dpu_node
 
@@ -52,6 +54,25 @@ def test_gather_and_plan_publish_nothing() -> None:
     assert (world.drain_store.roster(TENANT), world.woken) == (None, set())
     world.pairs.publish(view)
     assert (world.drain_store.roster(TENANT), world.woken) == (view.roster, {PLACE})
+
+
+def asked_of(world: World, config: Any) -> set[tuple[str, str]]:
+    """The kinds that a pass asks for, whether or not it ends."""
+    with world.watches.reading(KEY) as reader, suppress(NotSynced):
+        world.pairs.gather(cast(Reader, reader), config)
+    return world.watches.asked
+
+
+@pytest.mark.parametrize("kind", [NODES, DEPLOYMENTS, CONFIGMAPS])
+def test_a_first_pass_asks_for_all_caches_whichever_of_them_is_not_synced_yet(kind: Resource) -> None:
+    world = World()
+    world.settle()
+    found = world.drain_store.roster(TENANT)
+    assert found is not None
+    world.start()
+    everything = asked_of(world, found.config)
+    world.watches.unread[INFRA, kind.plural] = NotSynced(INFRA, Selection(kind))
+    assert everything - asked_of(world, found.config) == set()
 
 
 def test_the_pod_that_was_there_before_its_entry_is_written_down_as_idle() -> None:
